@@ -295,7 +295,8 @@ extension JSONReader {
         case UInt8(ascii: "t"): buffer.append(0x09)
         case UInt8(ascii: "u"):
             var value = UInt32(try scanHexQuad())
-            if (0xD800..<0xDC00).contains(value), offset + 1 < bytes.count, bytes[offset] == UInt8(ascii: "\\"), bytes[offset + 1] == UInt8(ascii: "u") {
+            let isPairStart = (0xD800..<0xDC00).contains(value)
+            if isPairStart, offset + 1 < bytes.count, bytes[offset] == UInt8(ascii: "\\"), bytes[offset + 1] == UInt8(ascii: "u") {
                 offset += 2
                 let low = UInt32(try scanHexQuad())
                 if (0xDC00..<0xE000).contains(low) { value = 0x10000 + (value - 0xD800) << 10 + (low - 0xDC00) }
