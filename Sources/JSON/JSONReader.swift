@@ -54,7 +54,9 @@ public struct JSONReader: Sendable {
         guard try peekByte() == UInt8(ascii: "\"") else {
             throw JSONError(.syntax, at: offset, "expected a key in quotes, found \(Self.show(bytes[offset]))")
         }
+        let keyOffset = offset
         let key = try readString()
+        try Self.checkHashingCost(of: key, at: keyOffset)
         try expectColon()
         return key
     }
