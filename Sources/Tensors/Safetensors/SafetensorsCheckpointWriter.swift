@@ -150,7 +150,7 @@ public struct SafetensorsCheckpointWriter: ~Copyable {
         var byteCount = 0
         for tensor in tensors {
             let (sum, overflow) = byteCount.addingReportingOverflow(tensor.byteCount)
-            if overflow || sum > bound, !groups[groups.count - 1].isEmpty {
+            if overflow || sum > bound, tensor.byteCount > 0, !groups[groups.count - 1].isEmpty {
                 groups.append([])
                 byteCount = tensor.byteCount
             } else {

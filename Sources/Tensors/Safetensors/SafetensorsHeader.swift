@@ -115,7 +115,8 @@ struct SafetensorsHeader {
                     throw fault(.dataType, "dtype at offset \(8 + reader.offset) is not a string")
                 }
                 let text = try reader.readString()
-                guard let known = DType(safetensorsName: text) else {
+                // No name is long, and comparing a long one may be slow: see JSONReader's keys.
+                guard text.utf8.count <= 32, let known = DType(safetensorsName: text) else {
                     let all = DType.allCases.map(\.safetensorsName).joined(separator: ", ")
                     throw fault(.dataType, "unknown dtype \(TensorError.quote(text)); known are \(all)")
                 }
