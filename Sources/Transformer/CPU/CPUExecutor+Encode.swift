@@ -1,0 +1,103 @@
+import CCPUKernels
+import Foundation
+
+extension CPUExecutor {
+    public func encode(_ batch: TokenBatch, head: EncoderHead) throws -> [Float] {
+        try head.validate(hiddenSize: spec.hiddenSize)
+        for sequence in 0..<batch.sequenceCount {
+            let ids = batch.ids[batch.offsets[sequence]..<batch.offsets[sequence + 1]]
+            guard !ids.isEmpty else { throw TransformerError(.invalidToken, "sequence \(sequence) of the batch has no token") }
+            try validate(ids)
+        }
+        guard batch.tokenCount > 0 else { return [] }
+        return try pool.withPool { pool in
+            let x = FloatBuffer(count: batch.tokenCount * spec.hiddenSize)
+            encodeHidden(batch, x: x, pool)
+            return try poolVectors(batch, x: x, head: head, pool)
+        }
+    }
+
+    /// Hidden states `[T, C]` behind the last layer, before the final norm.
+    func encodeHidden(_ batch: TokenBatch, x: FloatBuffer, _ pool: OpaquePointer) {
+        var positions: [Int32] = []
+        positions.reserveCapacity(batch.tokenCount)
+        for sequence in 0..<batch.sequenceCount { positions += (0..<batch.length(of: sequence)).map(Int32.init) }
+        let pass = LayerPass(rowOffsets: batch.offsets, keyOffsets: batch.offsets, positions: positions)
+        let blocks = pass.blocks(of: Self.blockRows, wholeSequences: spec.isBidirectional)
+        let scratch = BlockScratch(spec, rows: blocks.map(\.count).max() ?? 0)
+        let keyRow = spec.keyValueHeads * spec.headDimension
+        let keys = FloatBuffer(count: batch.tokenCount * keyRow)
+        let values = FloatBuffer(count: batch.tokenCount * keyRow)
+        let cache = KeyValueRows(keys: keys.pointer, values: values.pointer, firstRow: 0)
+        embed(batch.ids, into: x.pointer, pool)
+        // The buffers must outlive the calls that only know their pointers.
+        withExtendedLifetime((keys, values)) {
+            for index in spec.layers.indices {
+                runLayer(index, pass, blocks: blocks, x: x.pointer, cache: cache, scratch: scratch, pool)
+            }
+        }
+    }
+
+    private func poolVectors(_ batch: TokenBatch, x: FloatBuffer, head: EncoderHead, _ pool: OpaquePointer) throws -> [Float] {
+        let c = spec.hiddenSize
+        let sequences = batch.sequenceCount
+        var pooled = [Float](repeating: 0, count: sequences * c)
+        let normed = FloatBuffer(count: c)
+        for sequence in 0..<sequences {
+            let rows: Range<Int>
+            switch head.pooling {
+            case .lastToken: rows = batch.offsets[sequence + 1] - 1..<batch.offsets[sequence + 1]
+            case .firstToken: rows = batch.offsets[sequence]..<batch.offsets[sequence] + 1
+            case .mean: rows = batch.offsets[sequence]..<batch.offsets[sequence + 1]
+            }
+            for row in rows {
+                norm(x.pointer + row * c, by: weights.finalNorm, into: normed.pointer, rows: 1, pool)
+                for column in 0..<c { pooled[sequence * c + column] += normed.pointer[column] }
+            }
+            let factor = 1 / Float(rows.count)
+            for column in 0..<c { pooled[sequence * c + column] *= factor }
+        }
+
+        var width = c
+        for layer in head.dense {
+            var output = [Float](repeating: 0, count: sequences * layer.weight.rows)
+            pooled.withUnsafeBufferPointer { input in
+                output.withUnsafeMutableBufferPointer { output in
+                    linear(input.baseAddress!, layer.weight, into: output.baseAddress!, rows: sequences, pool)
+                    layer.finish(output, sequences: sequences)
+                }
+            }
+            pooled = output
+            width = layer.weight.rows
+        }
+
+        let kept = head.dimensions ?? width
+        var vectors = [Float](repeating: 0, count: sequences * kept)
+        for sequence in 0..<sequences {
+            vectors.withUnsafeMutableBufferPointer { vectors in
+                let vector = vectors.baseAddress! + sequence * kept
+                for column in 0..<kept { vector[column] = pooled[sequence * width + column] }
+                if head.normalizes { apus_l2_normalize(kept, vector) }
+            }
+        }
+        if let bad = vectors.firstIndex(where: { !$0.isFinite }) {
+            throw TransformerError(
+                .nonFinite, "the vector of sequence \(bad / kept) holds \(vectors[bad]); the weights or their number range are at fault")
+        }
+        return vectors
+    }
+}
+
+extension EncoderHead.Dense {
+    /// Adds the bias and applies the activation to `[sequences, out]` in place.
+    fileprivate func finish(_ output: UnsafeMutableBufferPointer<Float>, sequences: Int) {
+        if let bias {
+            let values = FloatBuffer(count: bias.columns)
+            apus_to_float(bias.columns, bias.base, bias.type, values.pointer)
+            for index in output.indices { output[index] += values.pointer[index % bias.columns] }
+        }
+        if activation == .tanh {
+            for index in output.indices { output[index] = Foundation.tanh(output[index]) }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+import CCPUKernels
+
+/// Runs a transformer on the CPU: weights as they lie in the mapped file, fp32 activations and accumulation, threads over the C kernels.
+///
+/// Beside the weights and the caches it needs scratch for ``blockRows`` rows and, for ``encode(_:head:)``, `T · (C + 2 G D)` floats.
+public final class CPUExecutor: ModelExecutor {
+    public let spec: TransformerSpec
+    package let weights: TransformerWeights
+    let pool: ThreadPool
+    let ropes: RopeTables
+    let embeddingScale: Float
+
+    /// Rows that pass through a layer's matrices together: enough to pay for unpacking a weight panel, few enough to stay small.
+    static let blockRows = 512
+
+    package init(spec: TransformerSpec, weights: TransformerWeights, threads: Int? = nil) throws {
+        try spec.validate()
+        self.spec = spec
+        self.weights = weights
+        pool = try ThreadPool(threads: threads)
+        ropes = RopeTables(headDimension: spec.headDimension)
+        embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
+    }
+
+    public var deviceDescription: String {
+        "CPU, \(pool.threadCount) thread\(pool.threadCount == 1 ? "" : "s"), \(String(cString: apus_cpu_level()))"
+    }
+
+    public func makeSession() throws -> any DecoderSession { CPUDecoderSession(self) }
+}

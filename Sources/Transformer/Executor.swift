@@ -1,0 +1,57 @@
+/// Runs one model on one machine; the CPU and the CUDA executors differ in nothing that a caller sees but speed.
+///
+/// Executors are safe to share between tasks; calls that compete for the device wait for one another.
+public protocol ModelExecutor: AnyObject, Sendable {
+    var spec: TransformerSpec { get }
+
+    /// What runs the model, for people: "CPU, 8 threads, avx512".
+    var deviceDescription: String { get }
+
+    /// A new, empty sequence with a cache of its own.
+    func makeSession() throws -> any DecoderSession
+
+    /// Vectors `[B, dimensions]`, one for each sequence of the batch in order, row-major.
+    ///
+    /// A sequence's vector does not depend on the others of its batch beyond fp32 rounding.
+    ///
+    /// - Throws: ``TransformerError``: `invalidToken` for an id outside the vocabulary or an empty sequence, `contextExceeded` for a sequence longer
+    ///   than the model, `nonFinite` when a vector would hold NaN or infinity.
+    func encode(_ batch: TokenBatch, head: EncoderHead) throws -> [Float]
+}
+
+/// One growing token sequence with its key-value cache.
+///
+/// Not for use by two tasks at once.
+public protocol DecoderSession: AnyObject, Sendable {
+    /// Tokens in the cache: the position of the next one.
+    var position: Int { get }
+
+    /// Appends tokens and returns the logits `[V]` behind the last of them.
+    ///
+    /// - Throws: ``TransformerError``: `invalidToken`, `contextExceeded`, `noHead`; the session is then unchanged.
+    func extend(_ ids: [Int32]) throws -> [Float]
+
+    /// Appends tokens and hands out the logits `[V]` behind each of them, in order.
+    func extend(_ ids: [Int32], eachLogits body: (_ position: Int, _ logits: [Float]) throws -> Void) throws
+
+    /// Forgets all tokens from `position` on, so that a conversation whose beginning is unchanged need not be computed again.
+    func rewind(to position: Int)
+
+    /// Bytes that the cache holds now.
+    var cacheByteCount: Int { get }
+}
+
+extension ModelExecutor {
+    /// Checks ids and length of one sequence against the model.
+    package func validate(_ ids: some Collection<Int32>, startingAt position: Int = 0) throws {
+        for (index, id) in ids.enumerated() where id < 0 || Int(id) >= spec.vocabularySize {
+            throw TransformerError(
+                .invalidToken, "token \(index) is \(id), the model's vocabulary has ids 0 to \(spec.vocabularySize - 1)")
+        }
+        guard position + ids.count <= spec.maximumPositions else {
+            throw TransformerError(
+                .contextExceeded,
+                "\(position + ids.count) tokens exceed the model's context of \(spec.maximumPositions)")
+        }
+    }
+}
