@@ -1,0 +1,19 @@
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "CCUDA.h"
+#include "fill.h"
+
+apus_matrix *apus_matrix_load(void *library, apus_missing_symbols *missing) {
+    missing->count = 0;
+    apus_matrix *table = calloc(1, sizeof *table);
+    if (table == NULL) return NULL;
+    APUS_FILL_REQUIRED(version, "cublasLtGetVersion", )
+    APUS_FILL_REQUIRED(statusName, "cublasLtGetStatusName", )
+    APUS_MATRIX_REQUIRED(APUS_FILL_REQUIRED)
+    if (missing->count > 0) {
+        free(table);
+        return NULL;
+    }
+    return table;
+}

@@ -1,0 +1,51 @@
+#include "CKernels.h"
+
+// Every file of Kernels/ goes into the binary through #embed, which belongs to C23 and which clang also takes as an extension of older C.
+// The list is kept by hand: a test compares it with the folder.
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
+#define BEGIN(path) {path, (const unsigned char[]){
+#define END 0}},
+
+static const apus_kernel_file files[] = {
+    BEGIN("Common/Barrier.cuh")
+#embed "../../Kernels/Common/Barrier.cuh" suffix(, )
+    END
+    BEGIN("Common/Float8.cuh")
+#embed "../../Kernels/Common/Float8.cuh" suffix(, )
+    END
+    BEGIN("Common/Math.cuh")
+#embed "../../Kernels/Common/Math.cuh" suffix(, )
+    END
+    BEGIN("Common/TensorCopy.cuh")
+#embed "../../Kernels/Common/TensorCopy.cuh" suffix(, )
+    END
+    BEGIN("Common/Types.cuh")
+#embed "../../Kernels/Common/Types.cuh" suffix(, )
+    END
+    BEGIN("Common/Vector.cuh")
+#embed "../../Kernels/Common/Vector.cuh" suffix(, )
+    END
+    BEGIN("Common/WarpMMA.cuh")
+#embed "../../Kernels/Common/WarpMMA.cuh" suffix(, )
+    END
+    BEGIN("Common/WarpgroupMMA.cuh")
+#embed "../../Kernels/Common/WarpgroupMMA.cuh" suffix(, )
+    END
+    BEGIN("Operators/GemmHopper.cu")
+#embed "../../Kernels/Operators/GemmHopper.cu" suffix(, )
+    END
+    BEGIN("Operators/Quantize.cu")
+#embed "../../Kernels/Operators/Quantize.cu" suffix(, )
+    END
+    BEGIN("Operators/RMSNormRoPE.cu")
+#embed "../../Kernels/Operators/RMSNormRoPE.cu" suffix(, )
+    END
+    {NULL, NULL},
+};
+
+apus_kernel_file apus_kernel_file_at(size_t index) {
+    // The last row is empty, so that the table is valid C even without a file.
+    if (index + 1 >= sizeof files / sizeof *files) return (apus_kernel_file){NULL, NULL};
+    return files[index];
+}
