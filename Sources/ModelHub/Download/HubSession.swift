@@ -97,8 +97,7 @@
             }
         }
 
-        private func sendOnce(_ method: HTTPMethod, _ address: HubAddress, _ headers: [(String, String)]) async throws -> HTTPClientResponse
-        {
+        private func sendOnce(_ method: HTTPMethod, _ address: HubAddress, _ headers: [(String, String)]) async throws -> HTTPClientResponse {
             var request = HTTPClientRequest(url: address.text)
             request.method = method
             request.headers.add(name: "User-Agent", value: "apus")

@@ -74,10 +74,10 @@
             self.fault = fault
             let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelInitializer { channel in
+                .childChannelInitializer { [weak self] channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-                        try channel.pipeline.syncOperations.addHandler(HubHandler(hub: self))
+                        if let self { try channel.pipeline.syncOperations.addHandler(HubHandler(hub: self)) }
                     }
                 }
                 .bind(host: "127.0.0.1", port: 0).get()
