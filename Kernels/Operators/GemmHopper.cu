@@ -1,0 +1,608 @@
+// C[M, N] = epilogue(A[M, K] * B[N, K]^T), Hopper (sm_90a).
+//
+// A, B: bf16, f16 or e4m3, row-major, K contiguous, rows 16-byte aligned. Accumulation in fp32. C: bf16, f16 or f32.
+//
+// Mapping. A persistent grid of blocks, one per SM; each walks the tiles of C in groups of GEMM_GROUP tile rows, so that
+// the tiles in flight share their operands in L2. One producer warp keeps a ring of GEMM_STAGES slots (A tile and B tile,
+// 128 bytes of K, 128-byte swizzle) full through the copy engine; 1 to 3 consumer warpgroups multiply with wgmma.
+// Cooperative (GEMM_PINGPONG 0): the warpgroups share a tile, GEMM_TILE_M / consumers rows each. Ping-pong: each
+// warpgroup owns whole tiles in turn, so that the epilogue of one hides behind the products of the other. Clusters of two
+// blocks along M (or N) share the B (or A) tile by multicast: half the reads of that operand from L2.
+//
+// Epilogue, in this order, each part compiled in only where asked for:
+//   v = acc * rowScale[m] * columnScale[n] + bias[n];  v = act(v)  or  v = act(gate) * up;  v += residual[m, n];  round;
+//   statistics[m, tileN] = sum over the tile's columns of rounded v^2.
+// Gated: B holds gate and up rows interleaved by eight (rows 16 i .. 16 i + 7 gate, + 8 .. + 15 up, of outputs 8 i ..), so a
+// thread holds both of a pair; C is [M, N / 2]. With GEMM_B_RANK 4 the map interleaves an unpacked [2, N / 2, K] on the way.
+// The result is staged through shared memory (stmatrix, swizzled) and leaves by the copy engine; GEMM_DIRECT_STORE 1 writes
+// from registers with predicates instead (C rows that are not 16-byte aligned).
+//
+// FP8 accumulation. The tensor cores keep about 14 bits while they sum e4m3 products, so GEMM_PROMOTE p > 0 starts a fresh
+// accumulator every p ring slots (p * 128 of K) and adds it in fp32 registers. 0 leaves the sum to the tensor cores.
+//
+// Roof: 2 M N K / 989 TFLOP/s (1,979 for e4m3). Figures and what was tried: docs/kernels-operators.md.
+//
+// Launch. Entry apus_gemm_hopper; block 128 * (1 + GEMM_CONSUMERS) threads; grid min(SMs, tiles) rounded down to a multiple of
+// the cluster (GEMM_CLUSTER_M * GEMM_CLUSTER_N blocks along x, cluster attribute set); dynamic shared memory
+// GEMM_SHARED_BYTES = 1024 + stages * (tileM + tileN) * 128 + staging * consumers * chunkBytes + 256, opt-in above 48 KB.
+// Programmatic stream serialisation is honoured. Maps (all without interleave; 16-bit: dtype of the tensor; e4m3: uint8):
+//   mapA  [M, K], box {128 bytes of K, GEMM_TILE_M / GEMM_CLUSTER_N}, swizzle 128
+//   mapB  [N, K], box {128 bytes of K, R}, swizzle 128, R = GEMM_TILE_N / GEMM_CLUSTER_M, halved where that is above 256;
+//         rank 4: dims {K, 8, 2, N / 16}, strides {row, N / 2 rows, 8 rows}, box {128 bytes, 8, 2, R / 16}
+//   mapC, mapR (residual)  [M, N or N / 2], box {chunk columns, 64}, swizzle by chunk row bytes (128, 64 or 32);
+//         chunk columns: 16-bit C: 64, 32 or 16, the largest that divides outputs per wgmma block; f32: 32 or 16
+// A map that the variant does not use may hold anything.
+
+#include "apus_constants.h"
+#include "Common/Math.cuh"
+#include "Common/TensorCopy.cuh"
+#include "Common/WarpMMA.cuh"
+#include "Common/WarpgroupMMA.cuh"
+
+#ifndef GEMM_TILE_M
+#define GEMM_TILE_M 128
+#endif
+#ifndef GEMM_TILE_N
+#define GEMM_TILE_N 256
+#endif
+#ifndef GEMM_STAGES
+#define GEMM_STAGES 4
+#endif
+#ifndef GEMM_CONSUMERS
+#define GEMM_CONSUMERS 2
+#endif
+#ifndef GEMM_PINGPONG
+#define GEMM_PINGPONG 0
+#endif
+#ifndef GEMM_CLUSTER_M
+#define GEMM_CLUSTER_M 1
+#endif
+#ifndef GEMM_CLUSTER_N
+#define GEMM_CLUSTER_N 1
+#endif
+#ifndef GEMM_GROUP
+#define GEMM_GROUP 8
+#endif
+#ifndef GEMM_STAGING  // chunks of 64 rows staged per warpgroup
+#define GEMM_STAGING 2
+#endif
+#ifndef GEMM_INPUT  // DType: 0 bf16, 1 f16, 3 e4m3
+#define GEMM_INPUT 0
+#endif
+#ifndef GEMM_OUTPUT  // DType: 0 bf16, 1 f16, 2 f32
+#define GEMM_OUTPUT 0
+#endif
+#ifndef GEMM_ACTIVATION  // 0 none, 1 silu, 2 gelu-tanh, 3 gelu-erf
+#define GEMM_ACTIVATION 0
+#endif
+#ifndef GEMM_GATED
+#define GEMM_GATED 0
+#endif
+#ifndef GEMM_B_RANK
+#define GEMM_B_RANK 2
+#endif
+#ifndef GEMM_RESIDUAL
+#define GEMM_RESIDUAL 0
+#endif
+#ifndef GEMM_STATISTICS
+#define GEMM_STATISTICS 0
+#endif
+#ifndef GEMM_ROW_SCALE  // 0 none, 1 one value, 2 per row
+#define GEMM_ROW_SCALE 0
+#endif
+#ifndef GEMM_COLUMN_SCALE  // 0 none, 1 one value, 2 per column
+#define GEMM_COLUMN_SCALE 0
+#endif
+#ifndef GEMM_BIAS
+#define GEMM_BIAS 0
+#endif
+#ifndef GEMM_PROMOTE
+#define GEMM_PROMOTE 0
+#endif
+#ifndef GEMM_PARTS  // accumulators that take turns while promoting: 2 hides the adds, for one 64 x 128 block per warpgroup
+#define GEMM_PARTS 1
+#endif
+#ifndef GEMM_DIRECT_STORE
+#define GEMM_DIRECT_STORE 0
+#endif
+#ifndef GEMM_K  // 0: from the argument
+#define GEMM_K 0
+#endif
+
+namespace apus {
+
+constexpr DType input = static_cast<DType>(GEMM_INPUT), output = static_cast<DType>(GEMM_OUTPUT);
+constexpr int tileM = GEMM_TILE_M, tileN = GEMM_TILE_N, stages = GEMM_STAGES, consumers = GEMM_CONSUMERS;
+constexpr int clusterSize = GEMM_CLUSTER_M * GEMM_CLUSTER_N;
+constexpr int tileK = 128 / ByteSize<input>::value;
+
+constexpr int blocksM = tileM / 64 / (GEMM_PINGPONG ? 1 : consumers);
+constexpr int blocksN = tileN > 256 ? 2 : 1;
+constexpr int blockN = tileN / blocksN;
+static_assert(blocksM * 64 * (GEMM_PINGPONG ? 1 : consumers) == tileM, "tile rows must divide over the warpgroups");
+static_assert(clusterSize <= 2, "clusters of one or two");
+static_assert(!GEMM_PINGPONG || consumers == 2, "ping-pong is for two warpgroups");
+
+constexpr int outBlock = blockN / (GEMM_GATED ? 2 : 1);
+constexpr int outTile = outBlock * blocksN;
+constexpr int outBytes = ByteSize<output>::value;
+constexpr int widest = 128 / outBytes;
+constexpr int chunkColumns = outBlock % widest == 0 ? widest : outBlock % (widest / 2) == 0 ? widest / 2 : widest / 4;
+constexpr int chunkRowBytes = chunkColumns * outBytes, chunkBytes = 64 * chunkRowBytes;
+constexpr int chunksAcross = outTile / chunkColumns, chunks = chunksAcross * blocksM;
+constexpr int staging = GEMM_STAGING < chunks ? GEMM_STAGING : chunks;
+constexpr int stagingBytes = GEMM_DIRECT_STORE ? 0 : staging * chunkBytes;  // per warpgroup
+
+constexpr int bytesA = tileM * 128, bytesB = tileN * 128, stageBytes = bytesA + bytesB;
+constexpr int sliceRowsA = tileM / GEMM_CLUSTER_N, sliceRowsB = tileN / GEMM_CLUSTER_M;
+constexpr int boxRowsB = sliceRowsB > 256 ? sliceRowsB / 2 : sliceRowsB;
+constexpr u32 consumerWarps = 4 * (GEMM_PINGPONG ? 1 : consumers);
+
+// The n-th tile of this cluster in grouped order.
+struct TileOrder {
+    int rows, columns, total;  // in cluster tiles
+    static __device__ __forceinline__ TileOrder make(int m, int n) {
+        TileOrder order;
+        order.rows = ceilDivide(m, tileM * GEMM_CLUSTER_M);
+        order.columns = ceilDivide(n, tileN * GEMM_CLUSTER_N);
+        order.total = order.rows * order.columns;
+        return order;
+    }
+    __device__ __forceinline__ void locate(int index, u32 rank, int& tileRow, int& tileColumn) const {
+        const int perGroup = GEMM_GROUP * columns, group = index / perGroup, inside = index - group * perGroup;
+        const int height = min(GEMM_GROUP, rows - group * GEMM_GROUP), column = inside / height;
+        tileRow = group * GEMM_GROUP + inside - column * height;
+        tileColumn = column;
+        if (GEMM_CLUSTER_M == 2) tileRow = tileRow * 2 + rank;
+        if (GEMM_CLUSTER_N == 2) tileColumn = tileColumn * 2 + rank;
+    }
+};
+
+struct Ring {
+    u32 slot = 0, phase = 0;
+    __device__ __forceinline__ void advance() {
+        if (++slot == stages) { slot = 0; phase ^= 1; }
+    }
+    __device__ __forceinline__ void advance(int steps) {
+        const u32 turned = slot + steps;
+        phase ^= (turned / stages) & 1;
+        slot = turned % stages;
+    }
+};
+
+struct Arguments {
+    void* c;
+    const float* rowScale;
+    const float* columnScale;
+    const float* bias;
+    float* statistics;
+    int m, n, outColumns, statisticsStride;
+    i64 rowStride;  // of C, in elements
+};
+
+struct Epilogue {
+    const Arguments& arguments;
+    const TensorMap& mapC;
+    const TensorMap& mapR;
+    u32 stagingBase, residualBarrier, residualPhase;
+    int group, warp, lane;
+    bool leader;
+
+    __device__ __forceinline__ void prefetchResidual(int firstRow, int firstColumn, int first) {
+        if (!leader) return;
+        const int count = min(staging, chunks - first);
+        barrierExpect(residualBarrier, count * chunkBytes);
+        for (int i = 0; i < count; ++i) {
+            const int c = first + i;
+            loadTile(stagingBase + i * chunkBytes, mapR, residualBarrier, firstColumn + (c % chunksAcross) * chunkColumns,
+                     firstRow + (c / chunksAcross) * 64);
+        }
+    }
+
+    // The finished pair of outputs (row, column) and (row, column + 1) before residual and rounding. `at` is the index of the
+    // accumulator pair inside its 8-column block: 0 for the upper row, 2 for the lower.
+    __device__ __forceinline__ Float2 scaled(float x, float y, float scale, int column) const {
+        if (GEMM_COLUMN_SCALE == 1) scale *= arguments.columnScale[0];
+        float sx = scale, sy = scale;
+        if (GEMM_COLUMN_SCALE == 2) {
+            sx *= column < arguments.n ? __ldg(arguments.columnScale + column) : 0.0f;
+            sy *= column + 1 < arguments.n ? __ldg(arguments.columnScale + column + 1) : 0.0f;
+        }
+        if (GEMM_COLUMN_SCALE || GEMM_ROW_SCALE) { x *= sx; y *= sy; }
+        if (GEMM_BIAS) {
+            x += column < arguments.n ? __ldg(arguments.bias + column) : 0.0f;
+            y += column + 1 < arguments.n ? __ldg(arguments.bias + column + 1) : 0.0f;
+        }
+        return {x, y};
+    }
+
+    // Outputs of 8-column block `block` of the tile row `mb`; half 0 is the upper row of the thread, 1 the lower one.
+    __device__ __forceinline__ Float2 outputs(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int block, int half, float scale,
+                              int firstInputColumn) const {
+        const int pair = 2 * (lane % 4);
+        if constexpr (GEMM_GATED) {
+            const int j = 2 * block, nb = j / (blockN / 8), local = j % (blockN / 8);
+            const int column = firstInputColumn + 8 * j + pair;
+            const Float2 gate = scaled(acc[mb][nb][4 * local + 2 * half], acc[mb][nb][4 * local + 2 * half + 1], scale, column);
+            const Float2 up = scaled(acc[mb][nb][4 * local + 4 + 2 * half], acc[mb][nb][4 * local + 4 + 2 * half + 1], scale, column + 8);
+            const Float2 a = activatePair<static_cast<Activation>(GEMM_ACTIVATION)>(gate.x, gate.y);
+            return {a.x * up.x, a.y * up.y};
+        } else {
+            const int nb = block / (blockN / 8), local = block % (blockN / 8);
+            const Float2 v = scaled(acc[mb][nb][4 * local + 2 * half], acc[mb][nb][4 * local + 2 * half + 1], scale,
+                                    firstInputColumn + 8 * block + pair);
+            return activatePair<static_cast<Activation>(GEMM_ACTIVATION)>(v.x, v.y);
+        }
+    }
+
+    __device__ __forceinline__ void run(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
+        const int firstRow = tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64);
+        const int firstColumn = tileColumn * outTile, firstInputColumn = tileColumn * tileN;
+        float scale[2] = {1.0f, 1.0f}, squares[2] = {0.0f, 0.0f};
+        if (GEMM_ROW_SCALE == 1) scale[0] = scale[1] = arguments.rowScale[0];
+
+        if constexpr (GEMM_DIRECT_STORE) {
+#pragma unroll
+            for (int mb = 0; mb < blocksM; ++mb)
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
+                    if (row >= arguments.m) continue;
+                    float s = GEMM_ROW_SCALE == 2 ? __ldg(arguments.rowScale + row) : scale[half];
+#pragma unroll
+                    for (int block = 0; block < outTile / 8; ++block) {
+                        const int column = firstColumn + block * 8 + 2 * (lane % 4);
+                        const Float2 v = outputs(acc, mb, block, half, s, firstInputColumn);
+                        if (column < arguments.outColumns) storeOne<output>(arguments.c, row * arguments.rowStride + column, v.x);
+                        if (column + 1 < arguments.outColumns) storeOne<output>(arguments.c, row * arguments.rowStride + column + 1, v.y);
+                    }
+                }
+            return;
+        }
+
+#pragma unroll
+        for (int chunk = 0; chunk < chunks; ++chunk) {
+            const int mb = chunk / chunksAcross, across = chunk % chunksAcross, buffer = chunk % staging;
+            if (buffer == 0) {  // the previous group's stores must have read the buffers
+                if (GEMM_RESIDUAL) {
+                    if (chunk > 0) {
+                        if (leader) storeWaitRead<0>();
+                        prefetchResidual(firstRow, firstColumn, chunk);
+                    }
+                    barrierWait(residualBarrier, residualPhase);
+                    residualPhase ^= 1;
+                } else {
+                    if (leader) storeWaitRead<0>();
+                    namedSync(3 + group, 128);
+                }
+            }
+            if (across == 0) {
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
+                    if (GEMM_ROW_SCALE == 2) scale[half] = row < arguments.m ? __ldg(arguments.rowScale + row) : 0.0f;
+                    squares[half] = 0.0f;
+                }
+            }
+            const u32 base = stagingBase + buffer * chunkBytes;
+            if constexpr (output == DType::f32) {
+#pragma unroll
+                for (int b = 0; b < chunkColumns / 8; ++b)
+#pragma unroll
+                    for (int half = 0; half < 2; ++half) {
+                        Float2 v = outputs(acc, mb, across * (chunkColumns / 8) + b, half, scale[half], firstInputColumn);
+                        const u32 row = warp * 16 + half * 8 + lane / 4;
+                        const u32 address = base + swizzled<chunkRowBytes>(row, 2 * b + (lane % 4) / 2) + 8 * (lane % 2);
+                        if (GEMM_RESIDUAL) {
+                            const Vec2 r = loadShared8(address);
+                            v.x += asFloat(r.x);
+                            v.y += asFloat(r.y);
+                        }
+                        if (GEMM_STATISTICS) squares[half] += v.x * v.x + v.y * v.y;
+                        storeShared8(address, asBits(v.x), asBits(v.y));
+                    }
+            } else {
+#pragma unroll
+                for (int b = 0; b < chunkColumns / 8; b += 2) {  // 16 x 16 per warp and step
+                    const u32 address =
+                        base + swizzled<chunkRowBytes>(warp * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), b + (lane >> 4));
+                    u32 packed[4], residual[4];
+                    if (GEMM_RESIDUAL) loadMatrix4(residual, address);
+#pragma unroll
+                    for (int part = 0; part < 4; ++part) {
+                        const int half = part & 1;
+                        Float2 v = outputs(acc, mb, across * (chunkColumns / 8) + b + part / 2, half, scale[half], firstInputColumn);
+                        if (GEMM_RESIDUAL) {
+                            const Float2 r = unpack2<output>(residual[part]);
+                            v.x += r.x;
+                            v.y += r.y;
+                        }
+                        packed[part] = pack2<output>(v.x, v.y);
+                        if (GEMM_STATISTICS) {
+                            const Float2 w = unpack2<output>(packed[part]);
+                            squares[half] += w.x * w.x + w.y * w.y;
+                        }
+                    }
+                    storeMatrix4(address, packed[0], packed[1], packed[2], packed[3]);
+                }
+            }
+            if (GEMM_STATISTICS && across == chunksAcross - 1) {
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const float sum = groupSum<4>(squares[half]);
+                    const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
+                    if (lane % 4 == 0 && row < arguments.m && tileColumn < arguments.statisticsStride)
+                        arguments.statistics[static_cast<i64>(row) * arguments.statisticsStride + tileColumn] = sum;
+                }
+            }
+            if (buffer == staging - 1 || chunk == chunks - 1) {
+                fenceToAsyncProxy();
+                namedSync(3 + group, 128);
+                if (leader) {
+#pragma unroll
+                    for (int i = 0; i <= buffer; ++i) {
+                        const int c = chunk - buffer + i;
+                        storeTile(mapC, stagingBase + i * chunkBytes, firstColumn + (c % chunksAcross) * chunkColumns,
+                                  firstRow + (c / chunksAcross) * 64);
+                    }
+                    storeCommit();
+                }
+            }
+        }
+    }
+};
+
+}  // namespace apus
+
+using namespace apus;
+
+extern "C" __global__ void __launch_bounds__(128 * (1 + GEMM_CONSUMERS), 1)
+apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__ TensorMap mapB, const __grid_constant__ TensorMap mapC,
+                 const __grid_constant__ TensorMap mapR,
+                 void* c,                   // [M, N] (gated: [M, N / 2]), used by the direct store only
+                 const float* rowScale,     // [1] or [M]
+                 const float* columnScale,  // [1] or [N]
+                 const float* bias,         // [N]
+                 float* statistics,         // [M, tiles of N]
+                 int m, int n, int k, i64 rowStride) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    extern __shared__ u8 dynamicShared[];
+    const u32 shared = (sharedAddress(dynamicShared) + 1023u) & ~1023u;
+    const u32 slots = shared, stagingBase = shared + stages * stageBytes;
+    const u32 barriers = stagingBase + consumers * stagingBytes;
+    const auto full = [&](u32 s) { return barriers + 8 * s; };
+    const auto empty = [&](u32 s) { return barriers + 8 * (stages + s); };
+    const auto residualBarrier = [&](u32 group) { return barriers + 8 * (2 * stages + group); };
+
+    const int warpgroup = threadIdx.x / 128;
+    const u32 rank = clusterSize > 1 ? clusterRank() : 0;
+    const int kTotal = GEMM_K ? GEMM_K : k, steps = ceilDivide(kTotal, tileK);
+    const TileOrder order = TileOrder::make(m, n);
+    const int firstTile = blockIdx.x / clusterSize, tileStride = gridDim.x / clusterSize;
+
+    if (threadIdx.x == 0) {
+        prefetchMap(mapA);
+        prefetchMap(mapB);
+        if (!GEMM_DIRECT_STORE) prefetchMap(mapC);
+        if (GEMM_RESIDUAL) prefetchMap(mapR);
+        for (u32 s = 0; s < stages; ++s) {
+            barrierInit(full(s), 1);
+            barrierInit(empty(s), consumerWarps * clusterSize);
+        }
+        for (u32 g = 0; g < consumers; ++g) barrierInit(residualBarrier(g), 1);
+        barrierInitFence();
+    }
+    if (clusterSize > 1) clusterSync();
+    else __syncthreads();
+    dependencyRelease();
+    dependencyWait();
+
+    if (warpgroup == 0) {
+        if constexpr (consumers == 2) registersShrink<40>();
+        if constexpr (consumers == 3) registersShrink<32>();
+        if (threadIdx.x < 32 && electOne()) {
+            Ring ring;
+            for (int tile = firstTile; tile < order.total; tile += tileStride) {
+                int tileRow, tileColumn;
+                order.locate(tile, rank, tileRow, tileColumn);
+                const int rowA = tileRow * tileM, rowB = tileColumn * tileN;
+                for (int step = 0; step < steps; ++step) {
+                    barrierWait(empty(ring.slot), ring.phase ^ 1);
+                    const u32 a = slots + ring.slot * stageBytes, b = a + bytesA, bar = full(ring.slot);
+                    barrierExpect(bar, stageBytes);
+                    if constexpr (GEMM_CLUSTER_N == 2)
+                        loadTileMulticast(a + rank * sliceRowsA * 128, mapA, bar, 3, step * tileK, rowA + rank * sliceRowsA);
+                    else
+                        loadTile(a, mapA, bar, step * tileK, rowA);
+#pragma unroll
+                    for (int piece = 0; piece < sliceRowsB; piece += boxRowsB) {
+                        const int offset = (GEMM_CLUSTER_M == 2 ? rank * sliceRowsB : 0) + piece;
+                        if constexpr (GEMM_CLUSTER_M == 2) {
+                            if constexpr (GEMM_B_RANK == 4)
+                                loadTileMulticast(b + offset * 128, mapB, bar, 3, step * tileK, 0, 0, (rowB + offset) / 16);
+                            else
+                                loadTileMulticast(b + offset * 128, mapB, bar, 3, step * tileK, rowB + offset);
+                        } else {
+                            if constexpr (GEMM_B_RANK == 4) loadTile(b + offset * 128, mapB, bar, step * tileK, 0, 0, (rowB + offset) / 16);
+                            else loadTile(b + offset * 128, mapB, bar, step * tileK, rowB + offset);
+                        }
+                    }
+                    ring.advance();
+                }
+            }
+        }
+    } else {
+        if constexpr (consumers == 2) registersGrow<232>();
+        if constexpr (consumers == 3) registersGrow<160>();
+        const int group = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
+        const Arguments arguments{c, rowScale, columnScale, bias, statistics, m, n, GEMM_GATED ? n / 2 : n, ceilDivide(n, tileN), rowStride};
+        Epilogue epilogue{arguments, mapC, mapR, stagingBase + group * stagingBytes, residualBarrier(group), 0, group, warp, lane,
+                          threadIdx.x % 128 == 0};
+        const auto release = [&](u32 slot) {
+            if constexpr (clusterSize > 1) {
+                if (lane < clusterSize) barrierArriveRemote(empty(slot), lane);
+            } else {
+                if (lane == 0) barrierArrive(empty(slot));
+            }
+        };
+        Ring ring;
+        if (GEMM_PINGPONG && group == 1) {
+            ring.advance(steps);
+            namedArrive(1, 256);  // the first turn is the other group's
+        }
+        float acc[blocksM][blocksN][blockN / 2];
+        const int own = GEMM_PINGPONG ? group * tileStride : 0, stride = GEMM_PINGPONG ? 2 * tileStride : tileStride;
+        for (int tile = firstTile + own; tile < order.total; tile += stride) {
+            int tileRow, tileColumn;
+            order.locate(tile, rank, tileRow, tileColumn);
+            if (GEMM_RESIDUAL && !GEMM_DIRECT_STORE) {
+                if (epilogue.leader) storeWaitRead<0>();
+                epilogue.prefetchResidual(tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64), tileColumn * outTile, 0);
+            }
+            if (GEMM_PINGPONG) namedSync(1 + group, 256);
+            const u32 rowsA = GEMM_PINGPONG ? 0 : group * blocksM * 64 * 128;
+
+#if GEMM_PROMOTE == 0
+            {
+                u32 previous = 0;
+                for (int step = 0; step < steps; ++step) {
+                    barrierWait(full(ring.slot), ring.phase);
+                    const u64 a = descriptorKMajor(slots + ring.slot * stageBytes + rowsA);
+                    const u64 b = descriptorKMajor(slots + ring.slot * stageBytes + bytesA);
+                    mmaFence();
+#pragma unroll
+                    for (int kk = 0; kk < 4; ++kk)
+#pragma unroll
+                        for (int mb = 0; mb < blocksM; ++mb)
+#pragma unroll
+                            for (int nb = 0; nb < blocksN; ++nb)
+                                mmaShared<blockN, input>(acc[mb][nb], a + (mb * 64 * 128 + kk * 32) / 16, b + (nb * blockN * 128 + kk * 32) / 16,
+                                                         step > 0 || kk > 0);
+                    mmaCommit();
+                    if (step > 0) {
+                        mmaWait<1>();
+                        release(previous);
+                    }
+                    previous = ring.slot;
+                    ring.advance();
+                }
+                if (GEMM_PINGPONG) namedArrive(2 - group, 256);
+                mmaWait<0>();
+#pragma unroll
+                for (int mb = 0; mb < blocksM; ++mb)
+#pragma unroll
+                    for (int nb = 0; nb < blocksN; ++nb) pin(acc[mb][nb]);
+                release(previous);
+            }
+#else
+            {
+                constexpr bool single = blocksM * blocksN == 1;
+                static_assert(single || GEMM_PROMOTE == 1, "several blocks per warpgroup promote at every slot");
+#pragma unroll
+                for (int mb = 0; mb < blocksM; ++mb)
+#pragma unroll
+                    for (int nb = 0; nb < blocksN; ++nb)
+#pragma unroll
+                        for (int i = 0; i < blockN / 2; ++i) acc[mb][nb][i] = 0.0f;
+                if constexpr (GEMM_PARTS == 2) {
+                    static_assert(single && GEMM_PROMOTE == 1, "two parts promote one block at every slot");
+                    // Drained at the end of every turn: ptxas cannot follow an accumulator in flight across the loop's edge while
+                    // another is read, and serialises everything.
+                    float even[blockN / 2], odd[blockN / 2];
+                    const auto issue = [&](float (&part)[blockN / 2]) {
+                        barrierWait(full(ring.slot), ring.phase);
+                        const u64 a = descriptorKMajor(slots + ring.slot * stageBytes + rowsA);
+                        const u64 b = descriptorKMajor(slots + ring.slot * stageBytes + bytesA);
+                        mmaFence();
+#pragma unroll
+                        for (int kk = 0; kk < 4; ++kk) mmaShared<blockN, input>(part, a + kk * 2, b + kk * 2, kk > 0);
+                        mmaCommit();
+                        const u32 slot = ring.slot;
+                        ring.advance();
+                        return slot;
+                    };
+                    const auto add = [&](float (&part)[blockN / 2], u32 slot) {
+                        pin(part);
+                        release(slot);
+#pragma unroll
+                        for (int i = 0; i < blockN / 2; ++i) acc[0][0][i] += part[i];
+                    };
+                    int left = steps;
+                    for (; left >= 2; left -= 2) {
+                        const u32 first = issue(even), second = issue(odd);
+                        if (GEMM_PINGPONG && left == 2) namedArrive(2 - group, 256);
+                        mmaWait<1>();
+                        add(even, first);
+                        mmaWait<0>();
+                        add(odd, second);
+                    }
+                    if (left) {
+                        const u32 slot = issue(even);
+                        if (GEMM_PINGPONG) namedArrive(2 - group, 256);
+                        mmaWait<0>();
+                        add(even, slot);
+                    }
+                } else
+                for (int step = 0; step < steps; step += GEMM_PROMOTE) {
+                    const int inside = GEMM_PROMOTE == 1 ? 1 : min(GEMM_PROMOTE, steps - step);
+                    float part[blockN / 2];
+                    u32 previous = 0;
+                    if constexpr (single) {
+                        for (int s = 0; s < inside; ++s) {
+                            barrierWait(full(ring.slot), ring.phase);
+                            const u64 a = descriptorKMajor(slots + ring.slot * stageBytes + rowsA);
+                            const u64 b = descriptorKMajor(slots + ring.slot * stageBytes + bytesA);
+                            mmaFence();
+#pragma unroll
+                            for (int kk = 0; kk < 4; ++kk) mmaShared<blockN, input>(part, a + kk * 2, b + kk * 2, s > 0 || kk > 0);
+                            mmaCommit();
+                            if (s > 0) {
+                                mmaWait<1>();
+                                release(previous);
+                            }
+                            previous = ring.slot;
+                            ring.advance();
+                        }
+                        if (GEMM_PINGPONG && step + GEMM_PROMOTE >= steps) namedArrive(2 - group, 256);
+                        mmaWait<0>();
+                        pin(part);
+                        release(previous);
+#pragma unroll
+                        for (int i = 0; i < blockN / 2; ++i) acc[0][0][i] += part[i];
+                    } else {
+                        barrierWait(full(ring.slot), ring.phase);
+                        const u64 a = descriptorKMajor(slots + ring.slot * stageBytes + rowsA);
+                        const u64 b = descriptorKMajor(slots + ring.slot * stageBytes + bytesA);
+#pragma unroll
+                        for (int mb = 0; mb < blocksM; ++mb)
+#pragma unroll
+                            for (int nb = 0; nb < blocksN; ++nb) {
+                                pin(part);
+                                mmaFence();
+#pragma unroll
+                                for (int kk = 0; kk < 4; ++kk)
+                                    mmaShared<blockN, input>(part, a + (mb * 64 * 128 + kk * 32) / 16,
+                                                             b + (nb * blockN * 128 + kk * 32) / 16, kk > 0);
+                                mmaCommit();
+                                mmaWait<0>();
+                                pin(part);
+                                if (mb == blocksM - 1 && nb == blocksN - 1) {
+                                    release(ring.slot);
+                                    if (GEMM_PINGPONG && step == steps - 1) namedArrive(2 - group, 256);
+                                }
+#pragma unroll
+                                for (int i = 0; i < blockN / 2; ++i) acc[mb][nb][i] += part[i];
+                            }
+                        ring.advance();
+                    }
+                }
+            }
+#endif
+            epilogue.run(acc, tileRow, tileColumn);
+            if (GEMM_PINGPONG) ring.advance(steps);
+        }
+        if (!GEMM_DIRECT_STORE && epilogue.leader) storeWait<0>();
+    }
+    if (clusterSize > 1) clusterSync();  // no block leaves while another may still signal it
+#endif
+}
