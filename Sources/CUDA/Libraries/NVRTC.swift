@@ -117,7 +117,9 @@ package final class NVRTC: Sendable {
         guard table.pointee.logByteCount(program, &byteCount) == 0, byteCount > 1 else { return "" }
         var text = [CChar](repeating: 0, count: byteCount)
         guard table.pointee.log(program, &text) == 0 else { return "" }
-        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let log = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        // How long it took is no property of the result: equal compilations shall leave equal entries.
+        return log.split(separator: "\n", omittingEmptySubsequences: false).filter { !$0.contains(": Compile time = ") }.joined(separator: "\n")
     }
 
     /// The first error goes into the message, the whole log beside it.
