@@ -1,0 +1,123 @@
+import Synchronization
+
+/// The arrays that one encoding needs, kept from one call to the next, and its word cache.
+///
+/// Unchecked: ``Pool`` hands a scratch to one encoding at a time.
+final class EncodingScratch: @unchecked Sendable {
+    var cache = WordCache()
+    /// [symbol] id, or -1 once it is merged into the one before it
+    var symbols: [Int32] = []
+    /// [symbol] the merge entry of the symbol with the next one
+    var entries: [UInt64] = []
+    /// [symbol] neighbours, for long words
+    var next: [Int] = []
+    var previous: [Int] = []
+    var heap = MergeHeap()
+    var mapped: [UInt8] = []
+
+    /// Gives back the memory that one huge text took.
+    func trim() {
+        let limit = 1 << 16
+        if symbols.capacity > limit { symbols = [] }
+        if entries.capacity > limit { entries = [] }
+        if next.capacity > limit { next = [] }
+        if previous.capacity > limit { previous = [] }
+        if mapped.capacity > limit { mapped = [] }
+        heap.trim(to: limit)
+    }
+
+    /// Scratches that are not in use: one lock a call instead of one a word.
+    final class Pool: Sendable {
+        private static let maximumCount = 32
+        private let free = Mutex<[EncodingScratch]>([])
+
+        func withScratch<Result>(_ body: (EncodingScratch) -> Result) -> Result {
+            let scratch = free.withLock { $0.popLast() } ?? EncodingScratch()
+            defer {
+                scratch.trim()
+                free.withLock { if $0.count < Self.maximumCount { $0.append(scratch) } }
+            }
+            return body(scratch)
+        }
+    }
+}
+
+/// A binary heap of merges: the lowest rank first, the leftmost of equals first.
+struct MergeHeap {
+    /// rank << 36 | symbol
+    private var items: [UInt64] = []
+
+    private static let positionBits: UInt64 = 36
+
+    @inline(__always)
+    static func item(_ entry: UInt64, _ symbol: Int) -> UInt64 { (entry >> 32) << positionBits | UInt64(truncatingIfNeeded: symbol) }
+
+    @inline(__always)
+    static func symbol(_ item: UInt64) -> Int { Int(truncatingIfNeeded: item & (1 << positionBits - 1)) }
+
+    @inline(__always)
+    static func rank(_ item: UInt64) -> UInt64 { item >> positionBits }
+
+    mutating func removeAll() { items.removeAll(keepingCapacity: true) }
+
+    mutating func trim(to limit: Int) {
+        if items.capacity > limit { items = [] }
+    }
+
+    /// Appends without keeping the order; ``heapify()`` must follow.
+    mutating func appendUnordered(_ item: UInt64) { items.append(item) }
+
+    mutating func heapify() {
+        var index = items.count / 4 + 1
+        while index > 0 {
+            index -= 1
+            if index < items.count { sink(index) }
+        }
+    }
+
+    mutating func insert(_ item: UInt64) {
+        items.append(item)
+        var index = items.count - 1
+        while index > 0 {
+            let parent = (index - 1) / 4
+            guard items[parent] > item else { break }
+            items[index] = items[parent]
+            index = parent
+        }
+        items[index] = item
+    }
+
+    mutating func popMinimum() -> UInt64? {
+        guard let first = items.first else { return nil }
+        let last = items.removeLast()
+        if !items.isEmpty {
+            items[0] = last
+            sink(0)
+        }
+        return first
+    }
+
+    private mutating func sink(_ start: Int) {
+        let count = items.count
+        let item = items[start]
+        var index = start
+        while true {
+            let firstChild = index * 4 + 1
+            guard firstChild < count else { break }
+            var child = firstChild
+            var smallest = items[firstChild]
+            var other = firstChild + 1
+            while other < min(firstChild + 4, count) {
+                if items[other] < smallest {
+                    smallest = items[other]
+                    child = other
+                }
+                other += 1
+            }
+            guard smallest < item else { break }
+            items[index] = smallest
+            index = child
+        }
+        items[index] = item
+    }
+}

@@ -1,0 +1,10 @@
+extension Tokenizer {
+    /// The text of `ids`. Ids that are no tokens are passed over; bytes that are not UTF-8 become U+FFFD.
+    public func decode(_ ids: some Sequence<Int>, skipSpecialTokens: Bool = true) -> String {
+        var detokenizer = StreamingDetokenizer(self, skipSpecialTokens: skipSpecialTokens)
+        var text: [UInt8] = []
+        for id in ids { detokenizer.append(id, to: &text) }
+        detokenizer.finish(to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+}

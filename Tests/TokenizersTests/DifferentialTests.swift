@@ -1,0 +1,56 @@
+import Foundation
+import JSON
+import Testing
+import Tokenizers
+
+/// Holds our ids and texts against those of the Python package on thousands of generated strings, for the real vocabularies.
+///
+///     APUS_PYTHON=/path/to/python swift test --filter DifferentialTests
+///
+/// `APUS_TOKENIZER_SEEDS` ("1,2,3") and `APUS_TOKENIZER_COUNT` choose others than seed 1 and 10,000 strings.
+@Suite struct DifferentialTests {
+    static let python = ProcessInfo.processInfo.environment["APUS_PYTHON"]
+    static let seeds = (ProcessInfo.processInfo.environment["APUS_TOKENIZER_SEEDS"] ?? "1").split(separator: ",").compactMap { Int($0) }
+    static let count = ProcessInfo.processInfo.environment["APUS_TOKENIZER_COUNT"].flatMap { Int($0) } ?? 10_000
+
+    @Test(
+        .enabled(if: python != nil, "set APUS_PYTHON to a Python that has the package tokenizers 0.23"),
+        .enabled(if: SharedData.exists("qwen3-tokenizer"), "the real vocabularies in ../shared/data are not here"),
+        arguments: ["qwen3-tokenizer", "spm-gemma-style-tokenizer", "spm-llama-style-tokenizer"], seeds)
+    func equalsTheReference(name: String, seed: Int) throws {
+        let path = SharedData.path("\(name)/tokenizer.json")
+        try compare(path, seed: seed, count: Self.count)
+    }
+
+    @Test(
+        .enabled(if: python != nil, "set APUS_PYTHON to a Python that has the package tokenizers 0.23"),
+        arguments: Goldens.tokenizerNames, seeds)
+    func equalsTheReferenceForSmallVocabularies(name: String, seed: Int) throws {
+        try compare(Goldens.path("\(name).json"), seed: seed, count: Self.count / 5)
+    }
+
+    private func compare(_ path: String, seed: Int, count: Int) throws {
+        let output = FileManager.default.temporaryDirectory.appendingPathComponent("apus-\(UUID().uuidString).jsonl")
+        defer { try? FileManager.default.removeItem(at: output) }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: try #require(Self.python))
+        process.arguments = [Goldens.path("compare.py"), path, "\(seed)", "\(count)", output.path]
+        try process.run()
+        process.waitUntilExit()
+        try #require(process.terminationStatus == 0)
+        let tokenizer = try Tokenizer(contentsOf: path)
+        var differences = 0
+        var lines = 0
+        for line in try Data(contentsOf: output).split(separator: UInt8(ascii: "\n")) {
+            let value = try JSONValue(parsing: Array(line))
+            lines += 1
+            let found = Goldens.differences(value, tokenizer)
+            differences += found.count
+            if differences < 20 {
+                for difference in found { Issue.record("\(path), seed \(seed): \(difference)") }
+            }
+        }
+        #expect(differences == 0, "\(differences) differences in \(lines) cases")
+        #expect(lines > count)
+    }
+}
