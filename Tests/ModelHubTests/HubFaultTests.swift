@@ -195,6 +195,16 @@
             #expect(error.code == code && error.message.contains(says), "\(error)")
         }
 
+        @Test func whatIsThereStillRunsWhereTheHubRefuses() async throws {
+            let test = try await HubTestCase { request, count, usual in request.path.hasPrefix("/api/") && count > 1 ? .status(401) : usual }
+            _ = try await test.open()
+            // As if another program had fetched it: nobody noted which files the hub does not have.
+            try FileManager.default.removeItem(atPath: test.repositoryPath + "/.no_exist")
+            #expect(try await test.open().contains("model.safetensors"))
+            #expect(test.hub.requests.filter { $0.path.hasPrefix("/api/") }.count == 2)
+            await #expect(throws: ModelHubError.self) { try await test.open(download: .update) }
+        }
+
         @Test func withoutATokenItSaysToSetOne() async throws {
             let test = try await HubTestCase { _, _, _ in .status(401) }
             let error = try await test.failure(environment: ["HF_TOKEN": ""])

@@ -74,6 +74,20 @@
             #expect(test.hub.requests("GET", endingWith: "model.safetensors").count == 2)
         }
 
+        @Test func anotherHostDoesNotSpeakForTheHub() async throws {
+            let other = try await FakeHub(files: HubTestCase.files) { _, _, usual in
+                var answer = usual
+                answer.headers = [("ETag", "\"plain\""), ("X-Linked-Etag", "\"other\""), ("X-Linked-Size", "1"), ("X-Repo-Commit", "other")]
+                return answer
+            }
+            let target = other.endpoint + "/storage/config.json"
+            let test = try await HubTestCase { request, _, usual in
+                request.path.hasSuffix("/config.json") && !request.path.contains("1_Pooling") ? .status(302, [("Location", target)]) : usual
+            }
+            _ = try await test.open()
+            #expect(test.size(test.repositoryPath + "/blobs/plain") == HubTestCase.files["config.json"]?.count)
+        }
+
         @Test func whatTheStorageSaysOfTheHashDoesNotCount() async throws {
             let storage = try await FakeHub(files: HubTestCase.files) { _, _, usual in
                 var answer = usual

@@ -37,6 +37,12 @@ import Testing
         #expect(throws: ModelHubError.self) { try folder.subfolder(name) }
     }
 
+    @Test func mapsAnEmptyFile() throws {
+        let temporary = try TemporaryFolder()
+        try temporary.write("", to: "model.safetensors")
+        #expect(try ModelFolder(path: temporary.path).data(of: "model.safetensors").isEmpty)
+    }
+
     @Test func readsNoDevice() throws {
         let temporary = try TemporaryFolder()
         try temporary.link("config.json", to: "/dev/zero")
@@ -70,6 +76,10 @@ import Testing
             bare.message.hasPrefix("'foo' is no folder and not in the cache (\(temporary.path)/hf/hub); did you mean ./foo?"), "\(bare)")
         let named = try await failure("owner/name@v2")
         #expect(named.code == .notFound && named.message.contains("'owner/name@v2' is no folder and not in the cache"), "\(named)")
+        #if !Hub
+            let unfetched = try await failure("owner/name", .ifMissing)
+            #expect(unfetched.code == .noDownload && unfetched.message.contains("Hub trait"), "\(unfetched)")
+        #endif
         #expect(try await failure("./foo").message == "there is no folder './foo'")
         #expect(try await failure("a/b/c").message.contains("owner/name"))
         #expect(try await failure("").code == .invalidReference)

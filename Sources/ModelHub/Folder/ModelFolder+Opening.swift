@@ -39,9 +39,11 @@ extension ModelFolder {
         #if Hub
             do {
                 return try await HubClient(settings: settings, retry: retry).download(hubReference, parts: parts, progress: progress)
-            } catch let error as ModelHubError where error.code == .network {
-                // A machine without a network still runs what it has.
-                if let usable { return usable.folder }
+            } catch let error as ModelHubError {
+                // What is here still runs without a network, without a token, or from a cache that cannot be written.
+                let mayServe: [ModelHubError.Code] =
+                    download == .update ? [.network, .server] : [.network, .server, .unauthorized, .forbidden, .cache]
+                if let usable, mayServe.contains(error.code) { return usable.folder }
                 throw error
             }
         #else

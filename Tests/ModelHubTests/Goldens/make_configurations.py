@@ -50,6 +50,9 @@ cases += [
     ("qwen3 v4 window null", dict(q4, use_sliding_window=True, sliding_window=None, max_window_layers=0)),
     ("qwen3 v4 yarn", dict(q4, rope_theta=1000000, rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024})),
     ("qwen3 v4 yarn, old type key", dict(q4, rope_theta=1000000, rope_scaling={"type": "yarn", "factor": 4.0})),
+    ("qwen3 v4 yarn, original length outside", dict(q4, rope_theta=1000000, original_max_position_embeddings=512, rope_scaling={
+        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024})),
+    ("qwen3 v4 yarn, original length only outside", dict(q4, original_max_position_embeddings=512, rope_scaling={"type": "yarn", "factor": 8.0})),
     ("qwen3 v4 linear", dict(q4, rope_scaling={"type": "linear", "factor": 2})),
     ("qwen3 v4 heads null", dict(q4, num_key_value_heads=None)),
     ("qwen3 v5 empty scaling", dict(q4, rope_scaling={}, rope_parameters={"rope_theta": 123.5})),
@@ -74,6 +77,8 @@ for name, raw in cases:
         json.dump(raw, open(os.path.join(folder, "config.json"), "w"))
         config = AutoConfig.from_pretrained(folder)
     text = config.get_text_config()
+    # Called again where a model computes its frequencies, and then it sees keys that the class does not declare.
+    text.standardize_rope_params()
     ropes = {}
     for kind in sorted(set(text.layer_types)):
         rope = text.rope_parameters
