@@ -10,8 +10,8 @@ apus_compiler *apus_compiler_load(void *library, apus_missing_symbols *missing) 
     missing->count = 0;
     apus_compiler *table = calloc(1, sizeof *table);
     if (table == NULL) return NULL;
-    APUS_FILL_REQUIRED(errorText, "nvrtcGetErrorString", )
-    APUS_COMPILER_REQUIRED(APUS_FILL_REQUIRED)
+    APUS_FILL(errorText, "nvrtcGetErrorString", )
+    APUS_COMPILER_FUNCTIONS(APUS_FILL)
     if (missing->count > 0) {
         free(table);
         return NULL;

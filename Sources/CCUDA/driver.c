@@ -10,8 +10,7 @@ apus_driver *apus_driver_load(void *library, apus_missing_symbols *missing, int3
     missing->count = 0;
     apus_driver *table = calloc(1, sizeof *table);
     if (table == NULL) return NULL;
-    APUS_DRIVER_REQUIRED(APUS_FILL_REQUIRED)
-    APUS_DRIVER_OPTIONAL(APUS_FILL_OPTIONAL)
+    APUS_DRIVER_FUNCTIONS(APUS_FILL)
     // The version comes first in a message about a driver too old, so it is read even from a table with holes.
     int (*driverVersion)(int32_t *) = table->driverVersion;
     if (driverVersion != NULL && driverVersion(version) != 0) *version = 0;
@@ -60,13 +59,13 @@ static apus_launch_configuration configure(const apus_launch_shape *shape, apus_
 }
 
 int apus_driver_launch(const apus_driver *driver, apus_function function, const apus_launch_shape *shape, apus_stream stream, void *values,
-                       const uint32_t *offsets, size_t count) {
+                       const apus_launch_parameter *parameters, size_t count) {
     if (count > apus_maximum_launch_parameters) return 1;
-    void *parameters[apus_maximum_launch_parameters];
-    for (size_t index = 0; index < count; index += 1) parameters[index] = (char *)values + offsets[index];
+    void *pointers[apus_maximum_launch_parameters];
+    for (size_t index = 0; index < count; index += 1) pointers[index] = (char *)values + parameters[index].offset;
     apus_launch_attribute attributes[attributeLimit];
     apus_launch_configuration configuration = configure(shape, stream, attributes);
-    return driver->launch(&configuration, function, parameters, NULL);
+    return driver->launch(&configuration, function, pointers, NULL);
 }
 
 int apus_driver_occupancy_clusters(const apus_driver *driver, apus_function function, const apus_launch_shape *shape, int32_t *count) {

@@ -8,8 +8,8 @@ apus_monitor *apus_monitor_load(void *library, apus_missing_symbols *missing) {
     missing->count = 0;
     apus_monitor *table = calloc(1, sizeof *table);
     if (table == NULL) return NULL;
-    APUS_FILL_REQUIRED(errorText, "nvmlErrorString", )
-    APUS_MONITOR_REQUIRED(APUS_FILL_REQUIRED)
+    APUS_FILL(errorText, "nvmlErrorString", )
+    APUS_MONITOR_FUNCTIONS(APUS_FILL)
     if (missing->count > 0) {
         free(table);
         return NULL;

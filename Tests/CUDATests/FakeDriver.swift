@@ -44,7 +44,7 @@ enum FakeDriver {
 
     /// A kernel of 168 registers and 1,024 bytes of shared memory with the parameters pointer and 32-bit integer, which it stores there.
     static func kernel(in context: Context) throws -> Kernel {
-        let image: [UInt8] = [0x7F, 0x45, 0x4C, 0x46] + [UInt8](repeating: 0, count: 96)
+        let image = ImageFixture.image([("store", [8, 4])])
         return try Module(cubin: image, title: "Fake.cu", in: context).kernel("store")
     }
 }

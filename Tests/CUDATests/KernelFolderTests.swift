@@ -25,7 +25,8 @@ struct KernelFolderTests {
         #expect(KernelLibrary.embeddedPaths.count == Set(KernelLibrary.embeddedPaths).count)
         for file in files {
             let text = try String(contentsOf: folder.appendingPathComponent(file), encoding: .utf8)
-            #expect(KernelLibrary.embedded.text(file) == text, "\(file)")
+            let isSame = KernelLibrary.embedded.text(file) == text
+            #expect(isSame, "\(file) has changed since the program was built")
         }
     }
 

@@ -82,9 +82,19 @@ struct WorkTests {
             }
             #expect(first.byteCount == 768 << 10)
         }
+        // The pool holds what was freed; an allocation that needs it gets it all the same, in stream order or not.
+        #expect(try context.memory().free == 256 << 10)
+        do {
+            let again = try DeviceBuffer(byteCount: 1 << 20, in: context)
+            #expect(again.address.bits != 0)
+        }
         #expect(try context.memory().free == 1 << 20)
-        let again = try DeviceBuffer(byteCount: 1 << 20, on: stream)
-        #expect(again.address.bits != 0)
+        do {
+            let again = try DeviceBuffer(byteCount: 1 << 20, on: stream)
+            #expect(again.address.bits != 0)
+        }
+        try context.trimMemory()
+        #expect(try context.memory().free == 1 << 20)
     }
 
     // MARK: Launches

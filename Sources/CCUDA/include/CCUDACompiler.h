@@ -8,7 +8,7 @@
 
 typedef struct apus_nvrtc_program *apus_program;
 
-#define APUS_COMPILER_REQUIRED(FUNCTION) \
+#define APUS_COMPILER_FUNCTIONS(FUNCTION) \
     FUNCTION(version, "nvrtcVersion", (int *major, int *minor)) \
     FUNCTION(architectureCount, "nvrtcGetNumSupportedArchs", (int *count)) \
     FUNCTION(architectures, "nvrtcGetSupportedArchs", (int *values)) \
@@ -29,7 +29,7 @@ typedef struct apus_nvrtc_program *apus_program;
 /// The part of NVRTC's interface that Apus uses.
 typedef struct apus_compiler {
     const char *_Nullable (*_Nonnull errorText)(int status);
-    APUS_COMPILER_REQUIRED(APUS_REQUIRED_FIELD)
+    APUS_COMPILER_FUNCTIONS(APUS_FIELD)
 } apus_compiler;
 
 /// Fills a table from an open libnvrtc; null as ``apus_driver_load``. Free the table with free().

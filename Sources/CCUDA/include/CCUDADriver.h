@@ -49,7 +49,7 @@ typedef struct apus_graph_update {
 } apus_graph_update;
 
 // Suffixes (_v2) name the ABI that the prototypes here describe: a plain dlsym of the unsuffixed name would give an older one.
-#define APUS_DRIVER_REQUIRED(FUNCTION) \
+#define APUS_DRIVER_FUNCTIONS(FUNCTION) \
     FUNCTION(initialize, "cuInit", (uint32_t flags)) \
     FUNCTION(driverVersion, "cuDriverGetVersion", (int32_t * version)) \
     FUNCTION(errorName, "cuGetErrorName", (int status, const char *_Nullable *_Nonnull name)) \
@@ -124,15 +124,9 @@ typedef struct apus_graph_update {
               const uint32_t *box, const uint32_t *elementStrides, uint32_t interleave, uint32_t swizzle, uint32_t promotion, \
               uint32_t outOfBounds))
 
-// CUDA 12.4 and newer.
-#define APUS_DRIVER_OPTIONAL(FUNCTION) \
-    FUNCTION(functionParameter, "cuFuncGetParamInfo", \
-             (apus_function function, size_t index, size_t *offset, size_t *byteCount))
-
 /// The part of libcuda's interface that Apus uses.
 typedef struct apus_driver {
-    APUS_DRIVER_REQUIRED(APUS_REQUIRED_FIELD)
-    APUS_DRIVER_OPTIONAL(APUS_OPTIONAL_FIELD)
+    APUS_DRIVER_FUNCTIONS(APUS_FIELD)
 } apus_driver;
 
 /// Fills a table from an open libcuda. Null when a required symbol is missing (`missing` then lists them) or memory is out.
@@ -153,9 +147,15 @@ typedef struct apus_launch_shape {
 
 enum { apus_maximum_launch_parameters = 256 };
 
-/// Launches a kernel whose parameters lie in `values` at the given byte offsets. The driver copies them before this returns.
+/// Where one parameter of a launch lies among the values.
+typedef struct apus_launch_parameter {
+    uint32_t offset;
+    uint32_t byteCount;
+} apus_launch_parameter;
+
+/// Launches a kernel with parameters out of `values`. The driver copies them before this returns.
 int apus_driver_launch(const apus_driver *driver, apus_function function, const apus_launch_shape *shape, apus_stream _Nullable stream,
-                       void *values, const uint32_t *offsets, size_t count);
+                       void *values, const apus_launch_parameter *parameters, size_t count);
 
 /// How many clusters of this shape the device can hold at once.
 int apus_driver_occupancy_clusters(const apus_driver *driver, apus_function function, const apus_launch_shape *shape, int32_t *count);

@@ -47,7 +47,7 @@ enum {
     apus_matrix_preference_workspace = 1,
 };
 
-#define APUS_MATRIX_REQUIRED(FUNCTION) \
+#define APUS_MATRIX_FUNCTIONS(FUNCTION) \
     FUNCTION(create, "cublasLtCreate", (apus_matrix_library _Nullable *_Nonnull handle)) \
     FUNCTION(destroy, "cublasLtDestroy", (apus_matrix_library handle)) \
     FUNCTION(createOperation, "cublasLtMatmulDescCreate", \
@@ -76,7 +76,7 @@ enum {
 typedef struct apus_matrix {
     size_t (*_Nonnull version)(void);
     const char *_Nullable (*_Nonnull statusName)(int status);
-    APUS_MATRIX_REQUIRED(APUS_REQUIRED_FIELD)
+    APUS_MATRIX_FUNCTIONS(APUS_FIELD)
 } apus_matrix;
 
 /// Fills a table from an open libcublasLt; null as ``apus_driver_load``. Free the table with free().

@@ -16,7 +16,7 @@ enum {
     apus_monitor_sensor_gpu = 0,
 };
 
-#define APUS_MONITOR_REQUIRED(FUNCTION) \
+#define APUS_MONITOR_FUNCTIONS(FUNCTION) \
     FUNCTION(initialize, "nvmlInit_v2", (void)) \
     FUNCTION(shutdown, "nvmlShutdown", (void)) \
     FUNCTION(driverVersion, "nvmlSystemGetDriverVersion", (char *text, uint32_t capacity)) \
@@ -30,7 +30,7 @@ enum {
 /// The part of NVML's interface that Apus uses.
 typedef struct apus_monitor {
     const char *_Nullable (*_Nonnull errorText)(int status);
-    APUS_MONITOR_REQUIRED(APUS_REQUIRED_FIELD)
+    APUS_MONITOR_FUNCTIONS(APUS_FIELD)
 } apus_monitor;
 
 /// Fills a table from an open libnvidia-ml; null as ``apus_driver_load``. Free the table with free().

@@ -2,9 +2,8 @@
 
 #include <stddef.h>
 
-// Turns a list of FUNCTION(field, symbol, parameters) into struct fields. A required field is never null in a table that was loaded whole.
-#define APUS_REQUIRED_FIELD(field, symbol, parameters) int (*_Nonnull field) parameters;
-#define APUS_OPTIONAL_FIELD(field, symbol, parameters) int (*_Nullable field) parameters;
+// Turns a list of FUNCTION(field, symbol, parameters) into struct fields. No field is null in a table that was loaded.
+#define APUS_FIELD(field, symbol, parameters) int (*_Nonnull field) parameters;
 
 /// Symbols that a library lacks, by name; the names are string constants.
 typedef struct apus_missing_symbols {

@@ -63,6 +63,12 @@ public final class Context: Sendable {
         try driver.check(table.pointee.trimPool(try memoryPool(), 0), "cuMemPoolTrimTo")
     }
 
+    /// Makes all memory that was freed in stream order available to every allocation: waits for the GPU, then trims the pool.
+    func reclaimMemory() {
+        try? synchronize()
+        try? trimMemory()
+    }
+
     /// Freed memory stays with the process: giving it back at every synchronisation, the pool's default, makes allocations slow.
     private func keepFreedMemory() throws(CUDAError) {
         guard device.supportsMemoryPools else { return }

@@ -2,6 +2,7 @@ import CCUDA
 import Synchronization
 
 /// One kernel on one GPU, with what it needs there. It keeps its module loaded.
+@usableFromInline
 package final class Kernel: Sendable {
     package let name: String
     package let module: Module
@@ -12,7 +13,7 @@ package final class Kernel: Sendable {
     package let localByteCount: Int
     /// Threads that a block may have with this many registers.
     package let maximumThreadsPerBlock: Int
-    /// The bytes of each parameter; nil where the driver (before 12.4) does not tell.
+    /// The bytes of each parameter; nil where the image does not tell.
     let parameterSizes: [Int]?
 
     // Safe to share: the handle never changes, and libcuda is thread-safe.
@@ -25,13 +26,15 @@ package final class Kernel: Sendable {
         var allowsLargeClusters = false
         /// Configurations that passed the check, so that a launch that was made before costs one look-up.
         var accepted: Set<LaunchConfiguration> = []
+        /// The one of them that was used last: most kernels are launched the same way again.
+        var last: LaunchConfiguration?
     }
 
     var context: Context { module.context }
     var driver: Driver { module.context.driver }
     var table: UnsafeMutablePointer<apus_driver> { module.context.table }
 
-    init(_ function: apus_function, name: String, module: Module) throws(CUDAError) {
+    init(_ function: apus_function, name: String, parameterSizes: [Int]?, module: Module) throws(CUDAError) {
         let driver = module.context.driver
         func read(_ attribute: Attribute) throws(CUDAError) -> Int {
             var value: Int32 = 0
@@ -46,19 +49,7 @@ package final class Kernel: Sendable {
         staticSharedByteCount = try read(.staticShared)
         localByteCount = try read(.local)
         registerCount = try read(.registers)
-        parameterSizes = Self.readParameterSizes(function, driver)
-    }
-
-    /// The driver refuses the first index past the last parameter.
-    private static func readParameterSizes(_ function: apus_function, _ driver: Driver) -> [Int]? {
-        guard let parameter = driver.table.pointee.functionParameter else { return nil }
-        var sizes: [Int] = []
-        var offset = 0
-        var byteCount = 0
-        while sizes.count <= Int(apus_maximum_launch_parameters), parameter(function, sizes.count, &offset, &byteCount) == 0 {
-            sizes.append(byteCount)
-        }
-        return sizes
+        self.parameterSizes = parameterSizes
     }
 
     /// Blocks of this kernel that one multiprocessor holds at once.
@@ -85,7 +76,13 @@ package final class Kernel: Sendable {
 
     /// Checks a configuration, once, and sets what the kernel needs for it.
     func prepare(_ configuration: LaunchConfiguration) throws(CUDAError) {
-        if state.withLock({ $0.accepted.contains(configuration) }) { return }
+        let isAccepted = state.withLock { state in
+            if state.last == configuration { return true }
+            guard state.accepted.contains(configuration) else { return false }
+            state.last = configuration
+            return true
+        }
+        if isAccepted { return }
         try checkLimits(configuration)
         try allowShared(configuration.sharedByteCount)
         try allowCluster(configuration.cluster)

@@ -27,6 +27,7 @@ package struct Extent: Sendable, Hashable, ExpressibleByIntegerLiteral, CustomSt
 }
 
 /// How a kernel is launched.
+@usableFromInline
 package struct LaunchConfiguration: Sendable, Hashable {
     /// Whether all blocks must be on the GPU together.
     package enum Residency: Sendable, Hashable {

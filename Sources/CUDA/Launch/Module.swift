@@ -6,6 +6,7 @@ package final class Module: Sendable {
     /// The kernels' names in the binary, by the expression that asked for them.
     private let loweredNames: [String: String]
     private let title: String
+    private let image: KernelImage
 
     // Safe to share: the handle never changes, and libcuda is thread-safe.
     nonisolated(unsafe) let handle: apus_module
@@ -31,6 +32,7 @@ package final class Module: Sendable {
         self.context = context
         self.loweredNames = loweredNames
         self.title = title
+        image = KernelImage(cubin)
         handle = module
     }
 
@@ -43,10 +45,11 @@ package final class Module: Sendable {
     package func kernel(_ name: String) throws(CUDAError) -> Kernel {
         try context.activate()
         var function: apus_function?
-        let status = context.table.pointee.moduleFunction(&function, handle, loweredNames[name] ?? name)
+        let symbol = loweredNames[name] ?? name
+        let status = context.table.pointee.moduleFunction(&function, handle, symbol)
         try context.driver.check(status, "cuModuleGetFunction", "kernel '\(name)' of \(title)")
         guard let function else { throw context.driver.error(500, "cuModuleGetFunction", "kernel '\(name)' of \(title)") }
-        return try Kernel(function, name: name, module: self)
+        return try Kernel(function, name: name, parameterSizes: image.parameterSizes[symbol], module: self)
     }
 
     /// A `__device__` or `__constant__` variable of the module.

@@ -4,6 +4,7 @@ import CCUDA
 /// as `const __grid_constant__`.
 ///
 /// Dimensions are given from the innermost, which is contiguous, outwards. The map holds the tensor's address: it is valid as long as that is.
+@usableFromInline
 package struct TensorMap: Sendable, BitwiseCopyable {
     /// Element types, with the numbers of CUtensorMapDataType.
     package enum Element: UInt32, Sendable {

@@ -27,7 +27,13 @@ public struct DeviceBuffer: ~Copyable, Sendable {
         try context.activate()
         var pointer: apus_device_pointer = 0
         if byteCount > 0 {
-            let status = context.table.pointee.allocateOrdered(&pointer, byteCount, stream.handle)
+            var status = context.table.pointee.allocateOrdered(&pointer, byteCount, stream.handle)
+            if DriverStatus(status).isOutOfMemory, !(try stream.isCapturing()) {
+                context.reclaimMemory()
+                status = context.table.pointee.allocateOrdered(&pointer, byteCount, stream.handle)
+                // The pool keeps what it gathered on the way to a failure.
+                if DriverStatus(status).isOutOfMemory { try context.trimMemory() }
+            }
             guard status == 0 else { throw context.allocationError(status, "cuMemAllocAsync", byteCount: byteCount) }
         }
         self.init(address: DeviceAddress(bits: pointer), byteCount: byteCount, owner: .stream(stream))
@@ -39,7 +45,11 @@ public struct DeviceBuffer: ~Copyable, Sendable {
         try context.activate()
         var pointer: apus_device_pointer = 0
         if byteCount > 0 {
-            let status = context.table.pointee.allocate(&pointer, byteCount)
+            var status = context.table.pointee.allocate(&pointer, byteCount)
+            if DriverStatus(status).isOutOfMemory {
+                context.reclaimMemory()
+                status = context.table.pointee.allocate(&pointer, byteCount)
+            }
             guard status == 0 else { throw context.allocationError(status, "cuMemAlloc", byteCount: byteCount) }
         }
         self.init(address: DeviceAddress(bits: pointer), byteCount: byteCount, owner: .context(context))

@@ -155,10 +155,32 @@ int cuMemFree_v2(pointer address) {
     free(block);
     return state();
 }
-int cuMemAllocAsync(pointer *address, size_t count, void *stream) { return stream ? cuMemAlloc_v2(address, count) : 400; }
-int cuMemFreeAsync(pointer address, void *stream) { return stream ? cuMemFree_v2(address) : 400; }
+// The pool keeps what is freed in stream order: it counts as used until it is allocated again or the pool is trimmed.
+static size_t pooled = 0;
+int cuMemAllocAsync(pointer *address, size_t count, void *stream) {
+    if (stream == NULL) return 400;
+    size_t reused = count < pooled ? count : pooled;
+    pooled -= reused;
+    used -= reused;
+    int status = cuMemAlloc_v2(address, count);
+    if (status != 0) {
+        pooled += reused;
+        used += reused;
+    }
+    return status;
+}
+int cuMemFreeAsync(pointer address, void *stream) {
+    struct block *block = (struct block *)(uintptr_t)address - 1;
+    pooled += block->size;
+    used += block->size;
+    return stream ? cuMemFree_v2(address) : 400;
+}
 int cuMemPoolSetAttribute(void *pool, unsigned attribute, void *value) { return pool && attribute == 4 && value ? 0 : 1; }
-int cuMemPoolTrimTo(void *pool, size_t count) { return pool && count == 0 ? 0 : 1; }
+int cuMemPoolTrimTo(void *pool, size_t count) {
+    used -= pooled;
+    pooled = 0;
+    return pool && count == 0 ? 0 : 1;
+}
 int cuMemHostAlloc(void **address, size_t count, unsigned flags) {
     (void)flags;
     if (count > FAKE_MEMORY) return 2;
@@ -252,7 +274,7 @@ int cuGraphUpload(void *execution, void *stream) { return execution && stream ? 
 int cuGraphLaunch(void *execution, void *stream) { return execution && stream ? state() : 400; }
 int cuGraphExecUpdate_v2(void *execution, void *graph, void *update) { return execution && graph && update ? 910 : 400; }
 
-// ---- kernels: 168 registers, 1,024 bytes of static shared memory, parameters of 8 and 4 bytes -------------------------
+// ---- kernels: 168 registers, 1,024 bytes of static shared memory, parameters as the image says -------------------------
 
 int cuModuleLoadData(void **module, const void *image) {
     *module = object;
@@ -282,13 +304,6 @@ int cuFuncGetAttribute(int *value, unsigned attribute, void *function) {
 int cuFuncSetAttribute(void *function, unsigned attribute, int value) {
     (void)function;
     if (attribute == 8) dynamicShared = value;
-    return 0;
-}
-int cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
-    (void)function;
-    if (index > 1) return 1;
-    *offset = index * 8;
-    *size = index == 0 ? 8 : 4;
     return 0;
 }
 int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *count, void *function, int threads, size_t shared) {
