@@ -32,6 +32,9 @@ void apus_pool_run(apus_pool *pool, size_t count, void (*body)(void *context, si
 
 // "plain", "avx2", "avx512" or "neon": the form in use.
 const char *apus_cpu_level(void);
+// Changes the form that calls of this thread use, for tests and comparisons; NULL goes back to the best one. False, and no change, when this
+// machine lacks it.
+bool apus_cpu_set_level(const char *level);
 
 // ---- Matrix products
 

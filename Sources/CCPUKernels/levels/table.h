@@ -1,0 +1,28 @@
+// The kernels of one level. A level file defines LANES and its fellows and includes this once; everything here is static but the table.
+#include <math.h>
+#include <string.h>
+
+#include "vector.h"
+#include "exponential.h"
+#include "transpose.h"
+#include "tile.h"
+#include "linear.h"
+#include "strip.h"
+#include "attention.h"
+#include "rows.h"
+
+const kernel_table LEVEL = {
+    .name = LEVEL_NAME,
+    .panel = PANEL,
+    .tile_rows = TILE_ROWS,
+    .linear = linear,
+    .attention = attention,
+    .attention_block = attention_block,
+    .attention_join = attention_join,
+    .norm = norm,
+    .rope = rope,
+    .scaled_to_float = scaled_to_float,
+    .l2_normalize = l2_normalize,
+    .dot = dot,
+    .sum_words = sum_words,
+};

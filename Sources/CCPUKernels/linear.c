@@ -1,0 +1,100 @@
+// Splits a matrix product into work items and hands them to the team.
+#include <string.h>
+
+#include "kernels.h"
+
+typedef struct {
+    const linear_job *job;
+    const kernel_table *kernels;
+    size_t unit;          // columns that stay together: a panel or a strip
+    size_t units;         // of the whole product
+    size_t column_parts;  // items along N
+    size_t row_parts;     // items along T
+} linear_split;
+
+static void run_item(void *context, size_t index) {
+    const linear_split *split = context;
+    const linear_job *job = split->job;
+    const size_t column = index / split->row_parts, row = index % split->row_parts;
+    linear_part part;
+    part.n0 = split->units * column / split->column_parts * split->unit;
+    part.n1 = split->units * (column + 1) / split->column_parts * split->unit;
+    if (part.n1 > job->N) part.n1 = job->N;
+    part.t0 = job->T * row / split->row_parts;
+    part.t1 = job->T * (row + 1) / split->row_parts;
+    split->kernels->linear(job, &part, apus_pool_scratch());
+}
+
+static size_t divide_up(size_t a, size_t b) { return (a + b - 1) / b; }
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+enum {
+    ITEMS_PER_THREAD = 4,
+    LEAST_TILES = 3,          // rows of an item, in tiles, when T is split
+    STREAM_BYTES = 64 << 10,  // weights of an item that streams them
+    ALONE = 1 << 15,          // products below which one thread is faster
+};
+
+// Few rows: items of about STREAM_BYTES, so that threads finish together.
+static void split_strips(linear_split *split) {
+    const linear_job *job = split->job;
+    split->unit = STRIP;
+    split->units = divide_up(job->N, STRIP);
+    const size_t bytes = STRIP * job->K * (job->w_type == APUS_F32 ? 4 : 2) * (job->up ? 2 : 1);
+    split->column_parts = divide_up(split->units, most(1, STREAM_BYTES / bytes));
+}
+
+// Many rows: by columns, which share nothing. By rows too only when columns do not feed everybody, since each part unpacks the weights again.
+static void split_panels(linear_split *split, size_t threads) {
+    const linear_job *job = split->job;
+    split->unit = split->kernels->panel;
+    split->units = divide_up(job->N, split->unit);
+    const size_t wanted = threads == 1 ? 1 : threads * ITEMS_PER_THREAD;
+    const size_t most_panels = job->up ? ITEM_PANELS / 2 : ITEM_PANELS;
+    split->column_parts = most(divide_up(split->units, most_panels), least(wanted, split->units));
+    const size_t row_parts = divide_up(threads * 2, split->column_parts);
+    const size_t tiles = job->T / split->kernels->tile_rows;
+    if (threads > 1 && row_parts > 1) split->row_parts = most(1, least(row_parts, tiles / LEAST_TILES));
+}
+
+static void run(apus_pool *pool, const linear_job *job) {
+    if (job->T == 0 || job->N == 0) return;
+    if (job->K == 0) {
+        if (job->accumulate) return;
+        for (size_t t = 0; t < job->T; t++) memset(job->y + t * job->y_stride, 0, job->N * sizeof(float));
+        return;
+    }
+    linear_split split = {.job = job, .kernels = apus_kernels(), .column_parts = 1, .row_parts = 1};
+    if (job->T <= FEW_ROWS) {
+        split_strips(&split);
+    } else {
+        split_panels(&split, apus_pool_threads(pool));
+    }
+    const size_t items = split.column_parts * split.row_parts;
+    if (job->T * job->K < ALONE / job->N) {
+        apus_pool_run_alone(pool, items, run_item, &split);
+    } else {
+        apus_pool_run(pool, items, run_item, &split);
+    }
+}
+
+void apus_linear(
+    apus_pool *pool, size_t T, size_t N, size_t K, const float *x, size_t x_stride, const void *w, apus_dtype w_type, float *y, size_t y_stride,
+    bool accumulate
+) {
+    const linear_job job = {
+        .T = T, .N = N, .K = K, .x = x, .x_stride = x_stride, .w = w, .w_type = w_type, .y = y, .y_stride = y_stride, .accumulate = accumulate,
+    };
+    run(pool, &job);
+}
+
+void apus_gated_linear(
+    apus_pool *pool, size_t T, size_t N, size_t K, const float *x, size_t x_stride, const void *gate, const void *up, apus_dtype w_type,
+    apus_activation activation, float *y, size_t y_stride
+) {
+    const linear_job job = {
+        .T = T, .N = N, .K = K, .x = x, .x_stride = x_stride, .w = gate, .up = up, .w_type = w_type, .activation = activation, .y = y, .y_stride = y_stride,
+    };
+    run(pool, &job);
+}
