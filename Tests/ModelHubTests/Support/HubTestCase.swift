@@ -49,15 +49,18 @@
             retry.attempts = 3
             retry.firstDelay = .milliseconds(2)
             retry.longestDelay = .milliseconds(50)
-            retry.stallTimeout = .milliseconds(400)
+            // Long enough for a busy machine; the tests of stalls set their own.
+            retry.stallTimeout = .seconds(20)
             return retry
         }
 
         func open(
             _ reference: String = "tiny/embedder", parts: ModelParts = .all, download: DownloadPolicy = .ifMissing,
-            environment changes: [String: String] = [:], progress: (@Sendable (DownloadProgress) -> Void)? = nil
+            environment changes: [String: String] = [:], stallTimeout: Duration? = nil, progress: (@Sendable (DownloadProgress) -> Void)? = nil
         ) async throws -> ModelFolder {
-            try await ModelFolder.open(
+            var retry = retry
+            if let stallTimeout { retry.stallTimeout = stallTimeout }
+            return try await ModelFolder.open(
                 reference, parts: parts, download: download, environment: environment.merging(changes) { _, new in new }, retry: retry,
                 progress: progress)
         }
