@@ -10,6 +10,7 @@ APUS_DEVICE float rsqrtFast(float x) { float r; asm("rsqrt.approx.ftz.f32 %0, %1
 APUS_DEVICE float log2Fast(float x) { float r; asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 
 constexpr float log2E = 1.4426950408889634f;
+#define INFINITY_F __int_as_float(0x7f800000)
 
 enum class Activation : int { none = 0, silu = 1, geluTanh = 2, geluErf = 3 };
 

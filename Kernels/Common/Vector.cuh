@@ -59,9 +59,10 @@ template <DType T, int V> APUS_DEVICE Packed<T, V> packFloats(const float (&v)[V
     return p;
 }
 
-template <DType T, int V> APUS_DEVICE void storePacked(void* base, i64 index, const Packed<T, V>& p) {
+template <DType T, int V, bool streaming = true> APUS_DEVICE void storePacked(void* base, i64 index, const Packed<T, V>& p) {
     u8* address = static_cast<u8*>(base) + index * ByteSize<T>::value;
-    if constexpr (V * ByteSize<T>::value == 16) storeStreaming16(address, {p.words[0], p.words[1], p.words[2], p.words[3]});
+    if constexpr (V * ByteSize<T>::value == 16 && streaming) storeStreaming16(address, {p.words[0], p.words[1], p.words[2], p.words[3]});
+    else if constexpr (V * ByteSize<T>::value == 16) *reinterpret_cast<Vec4*>(address) = {p.words[0], p.words[1], p.words[2], p.words[3]};
     else if constexpr (T == DType::f32) *reinterpret_cast<u32*>(address) = p.words[0];
     else *reinterpret_cast<u16*>(address) = static_cast<u16>(p.words[0]);
 }

@@ -78,9 +78,13 @@ template <int count> APUS_DEVICE void pin(u32 (&d)[count]) {
     CASE(96, 48, 48, 49, 50, 51, 52, 53) \
     CASE(112, 56, 56, 57, 58, 59, 60, 61) \
     CASE(128, 64, 64, 65, 66, 67, 68, 69) \
+    CASE(144, 72, 72, 73, 74, 75, 76, 77) \
     CASE(160, 80, 80, 81, 82, 83, 84, 85) \
+    CASE(176, 88, 88, 89, 90, 91, 92, 93) \
     CASE(192, 96, 96, 97, 98, 99, 100, 101) \
+    CASE(208, 104, 104, 105, 106, 107, 108, 109) \
     CASE(224, 112, 112, 113, 114, 115, 116, 117) \
+    CASE(240, 120, 120, 121, 122, 123, 124, 125) \
     CASE(256, 128, 128, 129, 130, 131, 132, 133)
 
 #define APUS_SHARED_16(N, R, P0, P1, P2, P3, P4, P5, TYPE)                                                                  \
@@ -98,6 +102,7 @@ template <int count> APUS_DEVICE void pin(u32 (&d)[count]) {
 
 // d = A * B^T (+ d where accumulate is not 0); both operands by descriptor.
 template <int n, DType T, int transposeB = 0> APUS_DEVICE void mmaShared(float (&d)[n / 2], u64 a, u64 b, int accumulate) {
+    static_assert(n % 16 == 0 && n <= 256, "no such product");
 #define APUS_CASE(N, R, P0, P1, P2, P3, P4, P5)                                                              \
     if constexpr (n == N) {                                                                                  \
         if constexpr (T == DType::e4m3) APUS_SHARED_8(N, R, P0, P1, P2);                                     \
@@ -110,6 +115,7 @@ template <int n, DType T, int transposeB = 0> APUS_DEVICE void mmaShared(float (
 
 // d += A * B, A's fragment in registers, B stored with its N contiguous (rows are K).
 template <int n, DType T> APUS_DEVICE void mmaRegistersTransposed(float (&d)[n / 2], const u32 (&a)[4], u64 b, int accumulate) {
+    static_assert(n % 16 == 0 && n <= 256, "no such product");
 #define APUS_TRANSPOSE "1"
 #define APUS_CASE(N, R, P0, P1, P2, P3, P4, P5)                                                              \
     if constexpr (n == N) {                                                                                  \

@@ -29,6 +29,7 @@
 //   mapA  [M, K], box {128 bytes of K, GEMM_TILE_M / GEMM_CLUSTER_N}, swizzle 128
 //   mapB  [N, K], box {128 bytes of K, R}, swizzle 128, R = GEMM_TILE_N / GEMM_CLUSTER_M, halved where that is above 256;
 //         rank 4: dims {K, 8, 2, N / 16}, strides {row, N / 2 rows, 8 rows}, box {128 bytes, 8, 2, R / 16}
+// columnScale and bias 8-byte aligned.
 //   mapC, mapR (residual)  [M, N or N / 2], box {chunk columns, 64}, swizzle by chunk row bytes (128, 64 or 32);
 //         chunk columns: 16-bit C: 64, 32 or 16, the largest that divides outputs per wgmma block; f32: 32 or 16
 // A map that the variant does not use may hold anything.
@@ -101,6 +102,9 @@
 #endif
 #ifndef GEMM_PARTS  // accumulators that take turns while promoting: 2 hides the adds, for one 64 x 128 block per warpgroup
 #define GEMM_PARTS 1
+#endif
+#ifndef GEMM_TURNS  // 1: cooperative warpgroups that promote take turns, so that one adds while the other multiplies
+#define GEMM_TURNS 0
 #endif
 #ifndef GEMM_DIRECT_STORE
 #define GEMM_DIRECT_STORE 0
@@ -205,15 +209,29 @@ struct Epilogue {
         if (GEMM_COLUMN_SCALE == 1) scale *= arguments.columnScale[0];
         float sx = scale, sy = scale;
         if (GEMM_COLUMN_SCALE == 2) {
-            sx *= column < arguments.n ? __ldg(arguments.columnScale + column) : 0.0f;
-            sy *= column + 1 < arguments.n ? __ldg(arguments.columnScale + column + 1) : 0.0f;
+            const Float2 two = columnPair(arguments.columnScale, column);
+            sx *= two.x;
+            sy *= two.y;
         }
         if (GEMM_COLUMN_SCALE || GEMM_ROW_SCALE) { x *= sx; y *= sy; }
         if (GEMM_BIAS) {
-            x += column < arguments.n ? __ldg(arguments.bias + column) : 0.0f;
-            y += column + 1 < arguments.n ? __ldg(arguments.bias + column + 1) : 0.0f;
+            const Float2 two = columnPair(arguments.bias, column);
+            x += two.x;
+            y += two.y;
         }
         return {x, y};
+    }
+
+    // Entries of a [N] vector for an even column and its neighbour. N is even unless C is stored directly.
+    __device__ __forceinline__ Float2 columnPair(const float* vector, int column) const {
+        Float2 v = {0.0f, 0.0f};
+        if (GEMM_DIRECT_STORE) {
+            if (column < arguments.n) v.x = __ldg(vector + column);
+            if (column + 1 < arguments.n) v.y = __ldg(vector + column + 1);
+        } else if (column < arguments.n) {
+            asm("ld.global.nc.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(vector + column));
+        }
+        return v;
     }
 
     // Outputs of 8-column block `block` of the tile row `mb`; half 0 is the upper row of the thread, 1 the lower one.
@@ -446,8 +464,8 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
             }
         };
         Ring ring;
-        if (GEMM_PINGPONG && group == 1) {
-            ring.advance(steps);
+        if ((GEMM_PINGPONG || GEMM_TURNS) && group == 1) {
+            if (GEMM_PINGPONG) ring.advance(steps);
             namedArrive(1, 256);  // the first turn is the other group's
         }
         float acc[blocksM][blocksN][blockN / 2];
@@ -498,6 +516,8 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
             {
                 constexpr bool single = blocksM * blocksN == 1;
                 static_assert(single || GEMM_PROMOTE == 1, "several blocks per warpgroup promote at every slot");
+                static_assert(!GEMM_TURNS || (consumers == 2 && !GEMM_PINGPONG && GEMM_PROMOTE == 1), "turns are for two");
+                static_assert(GEMM_PARTS == 1 || (single && GEMM_PROMOTE == 1), "two parts promote one block at every slot");
 #pragma unroll
                 for (int mb = 0; mb < blocksM; ++mb)
 #pragma unroll
@@ -505,7 +525,6 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
 #pragma unroll
                         for (int i = 0; i < blockN / 2; ++i) acc[mb][nb][i] = 0.0f;
                 if constexpr (GEMM_PARTS == 2) {
-                    static_assert(single && GEMM_PROMOTE == 1, "two parts promote one block at every slot");
                     // Drained at the end of every turn: ptxas cannot follow an accumulator in flight across the loop's edge while
                     // another is read, and serialises everything.
                     float even[blockN / 2], odd[blockN / 2];
@@ -547,7 +566,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                     const int inside = GEMM_PROMOTE == 1 ? 1 : min(GEMM_PROMOTE, steps - step);
                     float part[blockN / 2];
                     u32 previous = 0;
-                    if constexpr (single) {
+                    if constexpr (single && !GEMM_TURNS) {
                         for (int s = 0; s < inside; ++s) {
                             barrierWait(full(ring.slot), ring.phase);
                             const u64 a = descriptorKMajor(slots + ring.slot * stageBytes + rowsA);
@@ -578,12 +597,19 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
 #pragma unroll
                             for (int nb = 0; nb < blocksN; ++nb) {
                                 pin(part);
+                                if (GEMM_TURNS) namedSync(1 + group, 256);
                                 mmaFence();
 #pragma unroll
-                                for (int kk = 0; kk < 4; ++kk)
+                                for (int kk = 0; kk < 4; ++kk) {
                                     mmaShared<blockN, input>(part, a + (mb * 64 * 128 + kk * 32) / 16,
                                                              b + (nb * blockN * 128 + kk * 32) / 16, kk > 0);
+                                    if (GEMM_TURNS && kk == 2) mmaCommit();
+                                }
                                 mmaCommit();
+                                if (GEMM_TURNS) {
+                                    mmaWait<1>();
+                                    namedArrive(2 - group, 256);
+                                }
                                 mmaWait<0>();
                                 pin(part);
                                 if (mb == blocksM - 1 && nb == blocksN - 1) {

@@ -1,23 +1,22 @@
 // FP8 quantisation and dequantisation: real E4M3 and E5M2, scales on the device, no host synchronisation.
 //
 //   scale = max |x| / maximum of the format (1 where every x is 0), over the tensor, each row or each column
-//   code  = cast(x * (maximum / max |x|)), or cast(x / scale) with a given scale;   value = code * scale
+//   code  = cast(x * (maximum / max |x|)), or cast(x / scale) with a given scale, or cast(x);   value = code * scale
 // Rounding to nearest even. QUANTIZE_SATURATE 1 clamps to the largest finite value; 0 casts as PyTorch does (e4m3: NaN beyond
 // 464; e5m2: infinity). NaN becomes NaN and does not enter the maximum.
 //
 // Shapes. x: [rows, columns], rowStride elements apart; codes: [rows, columns] u8, codeStride apart; columns a multiple of
-// 16 and pointers and strides 16-byte aligned, or QUANTIZE_VECTOR 1. Scales: fp32, [1], [rows] or [columns].
+// 8 (4 for f32), x and its stride 16-byte aligned, codes and theirs 8-byte (4), or QUANTIZE_VECTOR 1. Scales: fp32, [1], [rows] or [columns].
 //
 // Entries and launches (block 256 threads, no dynamic shared memory):
-//   apus_quantize_rows      per row in one pass; grid min(rows, SMs * 8). A row of up to QUANTIZE_ROW columns is held in
-//                           registers between its maximum and its codes.
-//   apus_absolute_maximum   per tensor (QUANTIZE_AXIS 0; any grid) or per column (2; grid (ceil(columns / (256 * V)), row
-//                           chunks)). maxima: u32 bits of fp32, zeroed before.
-//   apus_quantize           with those maxima (QUANTIZE_GIVEN 0; writes scales) or with given scales (1); counts values beyond
+//   apus_quantize_rows      per row in one pass; grid min(rows, resident blocks). A row of up to QUANTIZE_ROW columns is held in
+//                           registers between its maximum and its codes, the next one is loaded meanwhile.
+//   apus_absolute_maximum   per tensor (QUANTIZE_AXIS 0) or per column (2). maxima: u32 bits of fp32, zeroed before.
+//   apus_quantize           with those maxima (QUANTIZE_GIVEN 0; writes scales), given scales (1) or none (2); counts values beyond
 //                           the format in *overflows where that is not null, and keeps the largest |x| / scale in overflows[1].
 //   apus_dequantize         codes and scales to x's type. QUANTIZE_AXIS 0, 1, 2 says what the scales belong to.
-//
-// rows * ceil(columns / V) stays below 2^31.
+// The last three take any grid (SMs * 8; SMs * 2 for maxima of columns, which end in atomics): a thread keeps its columns and walks down the rows, four at a time. A long
+// tensor of one row is better given as many rows.
 //
 // Roof: bytes of x and codes once (per row), x twice (per tensor, per column). Figures: docs/kernels-operators.md.
 
@@ -52,25 +51,14 @@ namespace apus {
 
 constexpr DType type = static_cast<DType>(QUANTIZE_TYPE), format = static_cast<DType>(QUANTIZE_FORMAT);
 constexpr int threads = 256;
-constexpr int group = QUANTIZE_VECTOR ? 1 : 16;  // elements a thread turns into one store
-constexpr int width = QUANTIZE_VECTOR ? 1 : VectorWidth<type>::value, loads = group / width;
+constexpr int group = QUANTIZE_VECTOR ? 1 : VectorWidth<type>::value;  // elements of one access: 16 bytes of x
 constexpr float maximum = Float8<format>::maximum;
 
 struct Group {
-    Packed<type, width> parts[loads];
-    __device__ __forceinline__ void load(const void* x, i64 index) {
-#pragma unroll
-        for (int i = 0; i < loads; ++i) parts[i] = loadPacked<type, width, true>(x, index + i * width);
-    }
-    __device__ __forceinline__ void values(float (&v)[group]) const {
-#pragma unroll
-        for (int i = 0; i < loads; ++i) {
-            float part[width];
-            unpackTo<type, width>(part, parts[i]);
-#pragma unroll
-            for (int j = 0; j < width; ++j) v[i * width + j] = part[j];
-        }
-    }
+    Packed<type, group> packed;
+    __device__ __forceinline__ void load(const void* x, i64 index) { packed = loadPacked<type, group, true>(x, index); }
+    __device__ __forceinline__ void values(float (&v)[group]) const { unpackTo<type, group>(v, packed); }
+    __device__ __forceinline__ void forget() { hold(packed); }
     __device__ __forceinline__ float largest() const {
         float v[group], m = 0.0f;
         values(v);
@@ -84,12 +72,13 @@ APUS_DEVICE void storeCodes(u8* codes, i64 index, const float (&v)[group]) {
     if constexpr (group == 1) {
         codes[index] = static_cast<u8>(encodePair<format, QUANTIZE_SATURATE>(v[0], 0.0f));
     } else {
-        u32 words[4];
+        u32 words[group >= 4 ? group / 4 : 1];
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
+        for (int i = 0; i < group / 4; ++i)
             words[i] = encodePair<format, QUANTIZE_SATURATE>(v[4 * i], v[4 * i + 1]) |
                        (encodePair<format, QUANTIZE_SATURATE>(v[4 * i + 2], v[4 * i + 3]) << 16);
-        storeStreaming16(codes + index, {words[0], words[1], words[2], words[3]});
+        if constexpr (group == 8) *reinterpret_cast<Vec2*>(codes + index) = {words[0], words[1]};
+        else *reinterpret_cast<u32*>(codes + index) = words[0];
     }
 }
 
@@ -108,6 +97,23 @@ APUS_DEVICE float blockMax(float v) {
 APUS_DEVICE float scaleOf(float largest) { return largest > 0.0f ? largest / maximum : 1.0f; }
 APUS_DEVICE float inverseOf(float largest) { return largest > 0.0f ? maximum / largest : 1.0f; }
 
+// A thread's columns and rows: consecutive threads take consecutive groups of one row, whole rows fill the grid.
+struct Walk {
+    u32 perRow, column, columnStep;
+    int row, rowStep;
+    static __device__ __forceinline__ Walk make(int columns) {
+        Walk w;
+        const u32 all = gridDim.x * threads, self = blockIdx.x * threads + threadIdx.x;
+        w.perRow = ceilDivide(columns, group);
+        w.columnStep = min(w.perRow, all);
+        w.rowStep = all / w.columnStep;
+        w.row = self / w.columnStep;
+        w.column = w.row < w.rowStep ? self % w.columnStep : w.perRow;  // the rest of the grid has nothing to do
+        return w;
+    }
+};
+constexpr int atOnce = 4;  // rows a thread loads before it uses them
+
 APUS_DEVICE void chainLaunches() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;\n griddepcontrol.wait;" ::: "memory");
@@ -122,18 +128,25 @@ extern "C" __global__ void __launch_bounds__(256) apus_quantize_rows(const void*
                                                                      i64 rowStride, i64 codeStride) {
     chainLaunches();
     constexpr int held = ceilDivide(QUANTIZE_ROW, threads * group);
+    Group next[held];
+    const auto load = [&](int row) {
+#pragma unroll
+        for (int i = 0; i < held; ++i) {
+            const int column = (threadIdx.x + i * threads) * group;
+            if (column < columns) next[i].load(x, row * rowStride + column);
+        }
+    };
+    if (static_cast<int>(blockIdx.x) < rows) load(blockIdx.x);
     for (int row = blockIdx.x; row < rows; row += gridDim.x) {
         Group groups[held];
         const i64 from = row * rowStride, to = row * codeStride;
         float largest = 0.0f;
 #pragma unroll
         for (int i = 0; i < held; ++i) {
-            const int column = (threadIdx.x + i * threads) * group;
-            if (column < columns) groups[i].load(x, from + column);
-        }
-#pragma unroll
-        for (int i = 0; i < held; ++i)
+            groups[i] = next[i];
             if ((threadIdx.x + i * threads) * group < columns) largest = fmaxf(largest, groups[i].largest());
+        }
+        if (row + static_cast<int>(gridDim.x) < rows) load(row + gridDim.x);
         for (int column = (threadIdx.x + held * threads) * group; column < columns; column += threads * group) {
             Group g;
             g.load(x, from + column);
@@ -142,8 +155,9 @@ extern "C" __global__ void __launch_bounds__(256) apus_quantize_rows(const void*
         largest = blockMax(largest);
         const float inverse = inverseOf(largest);
         if (threadIdx.x == 0) scales[row] = scaleOf(largest);
-        const auto store = [&](const Group& g, int column) {
+        const auto store = [&](Group& g, int column) {
             float v[group];
+            g.forget();
             g.values(v);
 #pragma unroll
             for (int j = 0; j < group; ++j) v[j] *= inverse;
@@ -164,104 +178,145 @@ extern "C" __global__ void __launch_bounds__(256) apus_quantize_rows(const void*
 
 extern "C" __global__ void __launch_bounds__(256) apus_absolute_maximum(const void* x, u32* maxima, int rows, int columns, i64 rowStride) {
     chainLaunches();
-    if (QUANTIZE_AXIS == 2) {
-        // Consecutive threads take consecutive vectors; a thread keeps the maxima of its own columns.
-        const int column = (blockIdx.x * threads + threadIdx.x) * width;
-        if (column >= columns) return;
-        float m[width] = {};
-        for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-            float v[width];
-            unpackTo<type, width>(v, loadPacked<type, width, true>(x, row * rowStride + column));
+    const Walk walk = Walk::make(columns);
+    float largest = 0.0f;
+    for (u32 at = walk.column; at < walk.perRow; at += walk.columnStep) {
+        const i64 column = static_cast<i64>(at) * group;
+        float m[group] = {};
+        for (int row = walk.row; row < rows; row += atOnce * walk.rowStep) {
+            Group g[atOnce];
 #pragma unroll
-            for (int j = 0; j < width; ++j) m[j] = fmaxf(m[j], fabsf(v[j]));
+            for (int i = 0; i < atOnce; ++i)
+                if (row + i * walk.rowStep < rows) g[i].load(x, (row + i * walk.rowStep) * rowStride + column);
+#pragma unroll
+            for (int i = 0; i < atOnce; ++i) {
+                if (row + i * walk.rowStep >= rows) continue;
+                float v[group];
+                g[i].values(v);
+#pragma unroll
+                for (int j = 0; j < group; ++j) m[j] = fmaxf(m[j], fabsf(v[j]));
+            }
         }
 #pragma unroll
-        for (int j = 0; j < width; ++j) atomicMax(maxima + column + j, asBits(m[j]));
-        return;
+        for (int j = 0; j < group; ++j) {
+            if (QUANTIZE_AXIS == 2) atomicMax(maxima + column + j, asBits(m[j]));
+            else largest = fmaxf(largest, m[j]);
+        }
     }
-    const u32 perRow = ceilDivide(columns, group), total = rows * perRow, stride = gridDim.x * threads;
-    float largest = 0.0f;
-    u32 at = blockIdx.x * threads + threadIdx.x;
-    for (; at + stride < total; at += 2 * stride) {
-        Group a, b;
-        a.load(x, static_cast<i64>(at / perRow) * rowStride + at % perRow * group);
-        b.load(x, static_cast<i64>((at + stride) / perRow) * rowStride + (at + stride) % perRow * group);
-        largest = fmaxf(largest, fmaxf(a.largest(), b.largest()));
+    if (QUANTIZE_AXIS != 2) {
+        largest = blockMax(largest);
+        if (threadIdx.x == 0) atomicMax(maxima, asBits(largest));
     }
-    if (at < total) {
-        Group a;
-        a.load(x, static_cast<i64>(at / perRow) * rowStride + at % perRow * group);
-        largest = fmaxf(largest, a.largest());
-    }
-    largest = blockMax(largest);
-    if (threadIdx.x == 0) atomicMax(maxima, asBits(largest));
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 apus_quantize(const void* x, u8* codes, const float* maxima, float* scales, u32* overflows, int rows, int columns, i64 rowStride,
               i64 codeStride) {
     chainLaunches();
-    const u32 perRow = ceilDivide(columns, group), total = rows * perRow;
-    for (u32 at = blockIdx.x * threads + threadIdx.x; at < total; at += gridDim.x * threads) {
-        const int row = static_cast<int>(at / perRow), column = static_cast<int>(at % perRow) * group;
-        Group g;
-        g.load(x, row * rowStride + column);
-        float v[group];
-        g.values(v);
-#pragma unroll
-        for (int j = 0; j < group; ++j) {
-            const int scale = QUANTIZE_AXIS == 0 ? 0 : QUANTIZE_AXIS == 1 ? row : column + j;
-            if (QUANTIZE_GIVEN) v[j] /= scales[scale];
-            else v[j] *= inverseOf(maxima[scale]);
+    const Walk walk = Walk::make(columns);
+    const auto factor = [&](int index) {
+        if (QUANTIZE_GIVEN == 2) return 1.0f;
+        return QUANTIZE_GIVEN ? scales[index] : inverseOf(maxima[index]);
+    };
+    for (u32 at = walk.column; at < walk.perRow; at += walk.columnStep) {
+        const i64 column = static_cast<i64>(at) * group;
+        float f[QUANTIZE_AXIS == 2 ? group : 1];
+        if (QUANTIZE_AXIS == 0) {
+            f[0] = factor(0);
+            if (!QUANTIZE_GIVEN && at == 0 && walk.row == 0) scales[0] = scaleOf(maxima[0]);
         }
-        if (!QUANTIZE_GIVEN) {
-            if (QUANTIZE_AXIS == 0 && at == 0) scales[0] = scaleOf(maxima[0]);
-            if (QUANTIZE_AXIS == 1 && column == 0) scales[row] = scaleOf(maxima[row]);
-            if (QUANTIZE_AXIS == 2 && row == 0)
-                for (int j = 0; j < group; ++j) scales[column + j] = scaleOf(maxima[column + j]);
-        } else if (overflows) {
-            u32 count = 0;
-            float largest = 0.0f;
+        if constexpr (QUANTIZE_AXIS == 2) {
 #pragma unroll
             for (int j = 0; j < group; ++j) {
-                count += fabsf(v[j]) > Float8<format>::threshold;
-                largest = fmaxf(largest, fabsf(v[j]));
-            }
-            if (count) {
-                atomicAdd(overflows, count);
-                atomicMax(overflows + 1, asBits(largest));
+                f[j] = factor(column + j);
+                if (!QUANTIZE_GIVEN && walk.row == 0) scales[column + j] = scaleOf(maxima[column + j]);
             }
         }
-        storeCodes(codes, row * codeStride + column, v);
+        for (int row = walk.row; row < rows; row += atOnce * walk.rowStep) {
+            Group g[atOnce];
+#pragma unroll
+            for (int i = 0; i < atOnce; ++i)
+                if (row + i * walk.rowStep < rows) g[i].load(x, (row + i * walk.rowStep) * rowStride + column);
+#pragma unroll
+            for (int i = 0; i < atOnce; ++i) {
+                const int own = row + i * walk.rowStep;
+                if (own >= rows) continue;
+                if (QUANTIZE_AXIS == 1) {
+                    f[0] = factor(own);
+                    if (!QUANTIZE_GIVEN && column == 0) scales[own] = scaleOf(maxima[own]);
+                }
+                float v[group];
+                g[i].values(v);
+#pragma unroll
+                for (int j = 0; j < group; ++j) {
+                    const float by = f[QUANTIZE_AXIS == 2 ? j : 0];
+                    if (QUANTIZE_GIVEN == 1) v[j] = __fdiv_rn(v[j], by);
+                    if (QUANTIZE_GIVEN == 0) v[j] *= by;
+                }
+                if (QUANTIZE_GIVEN && overflows) {
+                    u32 count = 0;
+                    float largest = 0.0f;
+#pragma unroll
+                    for (int j = 0; j < group; ++j) {
+                        count += fabsf(v[j]) > Float8<format>::threshold;
+                        largest = fmaxf(largest, fabsf(v[j]));
+                    }
+                    if (count) {
+                        atomicAdd(overflows, count);
+                        atomicMax(overflows + 1, asBits(largest));
+                    }
+                }
+                storeCodes(codes, own * codeStride + column, v);
+            }
+        }
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) apus_dequantize(const u8* codes, const float* scales, void* x, int rows, int columns,
                                                                   i64 codeStride, i64 rowStride) {
     chainLaunches();
-    const u32 perRow = ceilDivide(columns, group), total = rows * perRow;
-    for (u32 at = blockIdx.x * threads + threadIdx.x; at < total; at += gridDim.x * threads) {
-        const int row = static_cast<int>(at / perRow), column = static_cast<int>(at % perRow) * group;
-        float v[group];
-        if constexpr (group == 1) {
-            v[0] = decodePair<format>(codes[row * codeStride + column]).x;
-        } else {
-            const Vec4 raw = loadStreaming16(codes + row * codeStride + column);
-            const u32 words[4] = {raw.x, raw.y, raw.z, raw.w};
+    const Walk walk = Walk::make(columns);
+    for (u32 at = walk.column; at < walk.perRow; at += walk.columnStep) {
+        const i64 column = static_cast<i64>(at) * group;
+        float f[QUANTIZE_AXIS == 2 ? group : 1];
+        if (QUANTIZE_AXIS == 0) f[0] = scales[0];
+        if constexpr (QUANTIZE_AXIS == 2)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const Float2 low = decodePair<format>(words[i] & 0xffff), high = decodePair<format>(words[i] >> 16);
-                v[4 * i] = low.x; v[4 * i + 1] = low.y; v[4 * i + 2] = high.x; v[4 * i + 3] = high.y;
+            for (int j = 0; j < group; ++j) f[j] = scales[column + j];
+        for (int row = walk.row; row < rows; row += atOnce * walk.rowStep) {
+            u32 raw[atOnce][group >= 4 ? group / 4 : 1];
+#pragma unroll
+            for (int i = 0; i < atOnce; ++i) {
+                const u8* from = codes + (row + i * walk.rowStep) * codeStride + column;
+                if (row + i * walk.rowStep >= rows) continue;
+                if constexpr (group == 1) {
+                    raw[i][0] = *from;
+                } else if constexpr (group == 4) {
+                    raw[i][0] = *reinterpret_cast<const u32*>(from);
+                } else {
+                    const Vec2 two = *reinterpret_cast<const Vec2*>(from);
+                    raw[i][0] = two.x;
+                    raw[i][1] = two.y;
+                }
             }
-        }
 #pragma unroll
-        for (int j = 0; j < group; ++j) v[j] *= scales[QUANTIZE_AXIS == 0 ? 0 : QUANTIZE_AXIS == 1 ? row : column + j];
+            for (int i = 0; i < atOnce; ++i) {
+                const int own = row + i * walk.rowStep;
+                if (own >= rows) continue;
+                if (QUANTIZE_AXIS == 1) f[0] = scales[own];
+                float v[group];
+                if constexpr (group == 1) {
+                    v[0] = decodePair<format>(raw[i][0]).x * f[0];
+                } else {
 #pragma unroll
-        for (int i = 0; i < loads; ++i) {
-            float part[width];
-#pragma unroll
-            for (int j = 0; j < width; ++j) part[j] = v[i * width + j];
-            storePacked<type, width>(x, row * rowStride + column + i * width, packFloats<type, width>(part));
+                    for (int j = 0; j < group / 2; ++j) {
+                        const Float2 pair = decodePair<format>((raw[i][j / 2] >> (16 * (j % 2))) & 0xffff);
+                        v[2 * j] = pair.x * f[QUANTIZE_AXIS == 2 ? 2 * j : 0];
+                        v[2 * j + 1] = pair.y * f[QUANTIZE_AXIS == 2 ? 2 * j + 1 : 0];
+                    }
+                }
+                storePacked<type, group>(x, own * rowStride + column, packFloats<type, group>(v));
+            }
         }
     }
 }

@@ -63,6 +63,9 @@
 #ifndef NORM_ADD
 #define NORM_ADD 0
 #endif
+#ifndef NORM_STREAM  // bit 0: loads past L1, bit 1: stores marked streaming
+#define NORM_STREAM 3
+#endif
 #ifndef NORM_BLOCKS  // resident blocks per SM asked of the compiler
 #define NORM_BLOCKS 1
 #endif
@@ -154,8 +157,8 @@ apus_rms_norm(const void* x, void* out,
         for (int i = 0; i < perThread; ++i) {
             const int pair = r + i * lanes;
             if (!exact && pair >= pairs) continue;
-            row.first[i] = loadPacked<type, width, true>(base, from + offsetOf(pair));
-            if (hasSecond(pair)) row.second[i] = loadPacked<type, width, true>(base, from + offsetOf(pair) + half);
+            row.first[i] = loadPacked<type, width, (NORM_STREAM & 1) != 0>(base, from + offsetOf(pair));
+            if (hasSecond(pair)) row.second[i] = loadPacked<type, width, (NORM_STREAM & 1) != 0>(base, from + offsetOf(pair) + half);
         }
     };
 
@@ -187,7 +190,7 @@ apus_rms_norm(const void* x, void* out,
 #pragma unroll
                     for (int j = 0; j < width; ++j) v[j] += other[j];
                     packed = packFloats<type, width>(v);
-                    storePacked<type, width>(sum, at + offsetOf(pair) + side * half, packed);
+                    storePacked<type, width, (NORM_STREAM & 2) != 0>(sum, at + offsetOf(pair) + side * half, packed);
                     unpackTo<type, width>(v, packed);
                 }
 #pragma unroll
@@ -267,7 +270,7 @@ apus_rms_norm(const void* x, void* out,
 #pragma unroll
                     for (int j = 0; j < width; ++j) y[side][j] += other[j];
                 }
-                storePacked<type, width>(out, at + offsetOf(pair) + side * half, packFloats<type, width>(y[side]));
+                storePacked<type, width, (NORM_STREAM & 2) != 0>(out, at + offsetOf(pair) + side * half, packFloats<type, width>(y[side]));
             }
         }
     }

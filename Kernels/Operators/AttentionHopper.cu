@@ -1,0 +1,399 @@
+// O = softmax(scale * Q K^T + mask) V, forward, Hopper (sm_90a): causal, windowed, grouped heads, ragged batches.
+//
+// Q: [tokens, ATTENTION_HEADS_KV * ATTENTION_GROUP, D], K and V: [tokens, ATTENTION_HEADS_KV, D], bf16 or f16, D = 64, 128 or
+// 256 contiguous; token strides are free (fused QKV buffers), rows 16-byte aligned. O as Q, stride its own. Sequences lie one
+// after the other; nothing is padded. Query at position p (counted in keys of its sequence) sees keys p - left .. p + right:
+// causal: right = 0; full: both very large; windowed: left = window - 1.
+//
+// Mapping. Rows of a tile are (token, query head of one KV head): the ATTENTION_GROUP heads that share K and V are packed
+// into the 64 rows of each warpgroup, so K and V are read once for all of them and short sequences fill the tile. A producer
+// warp streams Q tiles and a ring of ATTENTION_STAGES K and V blocks of ATTENTION_KEYS keys; each consumer warpgroup computes
+// S = Q K^T into registers, softmaxes while the next S and the last O += P V run, and P goes to the tensor cores from
+// registers. Warpgroups take turns at issuing (named barriers), so that the exponentials of one hide behind the products of
+// the other. Blocks of keys go from the last to the first. The grid is persistent and the host deals the tiles: in order of
+// falling length and position, KV heads innermost (neighbours share pages of memory and K and V in L2), each to the block with
+// the least to do so far. Block b works through entries starts[b] .. starts[b + 1] - 1 of its list.
+//
+// Keys behind the end of the sequence are masked, and their V rows are cleared in shared memory, so that a neighbour's NaN or
+// infinity cannot leak. A query that sees no key gets zeros.
+//
+// Roof: 4 D FLOPs per visible (query, key) pair at 989 TFLOP/s, or the bytes of Q, K, V, O. Figures: docs/kernels-operators.md.
+//
+// Launch. Entry apus_attention_hopper; block 128 * (1 + ATTENTION_CONSUMERS); grid min(SMs, work entries); dynamic shared memory
+// ATTENTION shared = 1024 + queryBuffers * rows * D * 2 + 2 * stages * keys * D * 2 + staging * consumers * 8192 + 256 bytes,
+// where rows = 64 * consumers. Maps (16-bit dtype, swizzle 128):
+//   mapQ  dims {D, GROUP, tokens, HEADS_KV}, strides {D, token stride, GROUP * D} elements, box {64, GROUP, rows / GROUP, 1}
+//   mapK, mapV  dims {D, HEADS_KV, tokens}, strides {D, token stride}, box {64, 1, ATTENTION_KEYS}
+// work: Work entries, one for every KV head and every rows / GROUP tokens of every sequence; starts: [grid + 1].
+
+#include "apus_constants.h"
+#include "Common/Math.cuh"
+#include "Common/TensorCopy.cuh"
+#include "Common/WarpMMA.cuh"
+#include "Common/WarpgroupMMA.cuh"
+
+#ifndef ATTENTION_HEAD
+#define ATTENTION_HEAD 128
+#endif
+#ifndef ATTENTION_GROUP
+#define ATTENTION_GROUP 1
+#endif
+#ifndef ATTENTION_CONSUMERS
+#define ATTENTION_CONSUMERS 2
+#endif
+#ifndef ATTENTION_KEYS
+#define ATTENTION_KEYS 128
+#endif
+#ifndef ATTENTION_STAGES
+#define ATTENTION_STAGES 2
+#endif
+#ifndef ATTENTION_QUERY_BUFFERS
+#define ATTENTION_QUERY_BUFFERS 1
+#endif
+#ifndef ATTENTION_TYPE  // 0 bf16, 1 f16
+#define ATTENTION_TYPE 0
+#endif
+#ifndef ATTENTION_STAGING  // 1: O leaves through a buffer of its own; 0: through the Q tile, which is then free later
+#define ATTENTION_STAGING 1
+#endif
+#ifndef ATTENTION_TURNS  // warpgroups take turns at issuing products
+#define ATTENTION_TURNS 0
+#endif
+
+namespace apus {
+
+constexpr DType type = static_cast<DType>(ATTENTION_TYPE);
+constexpr int head = ATTENTION_HEAD, group = ATTENTION_GROUP, consumers = ATTENTION_CONSUMERS, keys = ATTENTION_KEYS;
+constexpr int stages = ATTENTION_STAGES, queryBuffers = ATTENTION_QUERY_BUFFERS;
+constexpr int rows = 64 * consumers, tokensPerTile = rows / group;
+constexpr int pieces = head / 64;  // 128-byte column pieces
+constexpr u32 queryPiece = rows * 128, keyPiece = keys * 128;
+constexpr u32 queryBytes = pieces * queryPiece, keyBytes = pieces * keyPiece;
+constexpr u32 queryLoaded = pieces * tokensPerTile * group * 128;
+static_assert(keys % 16 == 0 && head % 64 == 0 && head <= 256, "whole products");
+
+struct Work {  // six 32-bit integers
+    int query;       // first token of the tile
+    int queryEnd;    // end of its sequence, as a token
+    int key;         // first key of the sequence, as a token
+    int keyCount;    // keys of the sequence
+    int position;    // of the first query, counted in keys of the sequence
+    int kvHead;
+};
+
+// Which blocks of keys a tile visits: first .. last.
+struct Range {
+    int first, last;
+    bool empty;
+    static __device__ __forceinline__ Range make(const Work& w, int left, int right) {
+        const int lastPosition = w.position + min(tokensPerTile, w.queryEnd - w.query) - 1;
+        const i64 end = min(static_cast<i64>(w.keyCount), static_cast<i64>(lastPosition) + right + 1);
+        const i64 begin = max(static_cast<i64>(0), static_cast<i64>(w.position) - left);
+        Range r;
+        r.empty = end <= begin;
+        r.first = static_cast<int>(begin) / keys;
+        r.last = r.empty ? r.first - 1 : (static_cast<int>(end) - 1) / keys;
+        return r;
+    }
+};
+
+struct Slot {
+    u32 index = 0, phase = 0;
+    template <int count> __device__ __forceinline__ void advance() {
+        if (++index == count) { index = 0; phase ^= 1; }
+    }
+};
+
+// Keeps the compiler from holding a register for every descriptor derived from an address.
+APUS_DEVICE void opaque(u32& address) { asm volatile("" : "+r"(address)); }
+
+}  // namespace apus
+
+using namespace apus;
+
+extern "C" __global__ void __launch_bounds__(128 * (1 + ATTENTION_CONSUMERS), 1)
+apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_constant__ TensorMap mapK,
+                      const __grid_constant__ TensorMap mapV,
+                      void* out,         // [tokens, query heads, D], outStride elements from token to token
+                      float* logSumExp,  // [query heads, tokens] or null
+                      const Work* work, const int* starts, int tokens, int left, int right, float scale, i64 outStride) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    extern __shared__ u8 dynamicShared[];
+    const u32 shared = (sharedAddress(dynamicShared) + 1023u) & ~1023u;
+    const u32 queries = shared, keyRing = queries + queryBuffers * queryBytes, valueRing = keyRing + stages * keyBytes;
+    const u32 stagingBase = valueRing + stages * keyBytes, barriers = stagingBase + ATTENTION_STAGING * consumers * 8192;
+    const auto queryFull = [&](u32 s) { return barriers + 8 * s; };
+    const auto queryEmpty = [&](u32 s) { return barriers + 8 * (queryBuffers + s); };
+    const auto keyFull = [&](u32 s) { return barriers + 8 * (2 * queryBuffers + s); };
+    const auto keyEmpty = [&](u32 s) { return barriers + 8 * (2 * queryBuffers + stages + s); };
+    const auto valueFull = [&](u32 s) { return barriers + 8 * (2 * queryBuffers + 2 * stages + s); };
+    const auto valueEmpty = [&](u32 s) { return barriers + 8 * (2 * queryBuffers + 3 * stages + s); };
+
+    if (threadIdx.x == 0) {
+        prefetchMap(mapQ);
+        prefetchMap(mapK);
+        prefetchMap(mapV);
+        for (u32 s = 0; s < queryBuffers; ++s) {
+            barrierInit(queryFull(s), 1);
+            barrierInit(queryEmpty(s), 4 * consumers);
+        }
+        for (u32 s = 0; s < stages; ++s) {
+            barrierInit(keyFull(s), 1);
+            barrierInit(keyEmpty(s), 4 * consumers);
+            barrierInit(valueFull(s), 1);
+            barrierInit(valueEmpty(s), 4 * consumers);
+        }
+        barrierInitFence();
+    }
+    __syncthreads();
+    dependencyRelease();
+    dependencyWait();
+
+    const int warpgroup = threadIdx.x / 128, first = starts[blockIdx.x], end = starts[blockIdx.x + 1];
+    if (warpgroup == 0) {
+        if constexpr (consumers == 2) registersShrink<24>();
+        if constexpr (consumers == 3) registersShrink<32>();
+        if (threadIdx.x < 32 && electOne()) {
+            Slot q, k, v;
+            const auto load = [&](Slot& slot, const TensorMap& map, u32 ring, u32 full, u32 empty, const Work& w, int block) {
+                barrierWait(empty, slot.phase ^ 1);
+                barrierExpect(full, keyBytes);
+#pragma unroll
+                for (int piece = 0; piece < pieces; ++piece)
+                    loadTile(ring + slot.index * keyBytes + piece * keyPiece, map, full, piece * 64, w.kvHead, w.key + block * keys);
+                slot.advance<stages>();
+            };
+            Work next = work[first];
+            for (int index = first; index < end; ++index) {
+                const Work w = next;
+                next = work[min(index + 1, end - 1)];
+                const Range range = Range::make(w, left, right);
+                if (range.empty) continue;
+                barrierWait(queryEmpty(q.index), q.phase ^ 1);
+                barrierExpect(queryFull(q.index), queryLoaded);
+#pragma unroll
+                for (int piece = 0; piece < pieces; ++piece)
+                    loadTile(queries + q.index * queryBytes + piece * queryPiece, mapQ, queryFull(q.index), piece * 64, 0, w.query, w.kvHead);
+                q.advance<queryBuffers>();
+                load(k, mapK, keyRing, keyFull(k.index), keyEmpty(k.index), w, range.last);
+                for (int block = range.last; block >= range.first; --block) {
+                    if (block > range.first) load(k, mapK, keyRing, keyFull(k.index), keyEmpty(k.index), w, block - 1);
+                    load(v, mapV, valueRing, valueFull(v.index), valueEmpty(v.index), w, block);
+                }
+            }
+        }
+    } else {
+        if constexpr (consumers == 2) registersGrow<240>();
+        if constexpr (consumers == 3) registersGrow<160>();
+        const int self = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
+        const int firstRow = self * 64 + warp * 16 + lane / 4;  // this thread's rows: firstRow and firstRow + 8
+        const float scaleLog2 = scale * log2E;
+        const auto release = [&](u32 barrier) {
+            if (lane == 0) barrierArrive(barrier);
+        };
+        const auto takeTurn = [&] {
+            if (ATTENTION_TURNS && consumers > 1) namedSync(1 + self, 256);
+        };
+        const auto passTurn = [&] {
+            if (ATTENTION_TURNS && consumers > 1) namedArrive(1 + (self + 1) % consumers, 256);
+        };
+        if (self == consumers - 1) passTurn();
+
+        Slot q, k, v;
+        Work next = work[first];  // read a tile ahead
+        for (int index = first; index < end; ++index) {
+            const Work w = next;
+            next = work[min(index + 1, end - 1)];
+            const Range range = Range::make(w, left, right);
+            float o[head / 2], s[keys / 2];
+            u32 p[keys / 16][4];
+            float largest[2] = {-INFINITY_F, -INFINITY_F}, sum[2] = {0.0f, 0.0f};
+            int lowest[2], limit[2];  // visible keys of the two rows: lowest .. limit - 1
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                const int position = w.position + (firstRow + 8 * half) / group;
+                limit[half] = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(position) + right + 1));
+                lowest[half] = static_cast<int>(max(static_cast<i64>(0), static_cast<i64>(position) - left));
+            }
+            // Blocks that every row of the tile sees whole need no mask.
+            const i64 lastPosition = static_cast<i64>(w.position) + tokensPerTile - 1;
+            const int clearFrom = static_cast<int>(max(static_cast<i64>(0), lastPosition - left));
+            const int clearTo = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(w.position) + right + 1));
+
+            const u32 qTile = queries + q.index * queryBytes + self * 64 * 128;
+            const auto scores = [&] {  // S = Q K^T, issued
+                u32 kTile = keyRing + k.index * keyBytes, qBase = qTile;
+                opaque(kTile);
+                opaque(qBase);
+                const u64 a = descriptorKMajor(qBase), b = descriptorKMajor(kTile);
+                mmaFence();
+#pragma unroll
+                for (int piece = 0; piece < pieces; ++piece)
+#pragma unroll
+                    for (int kk = 0; kk < 4; ++kk)
+                        mmaShared<keys, type>(s, a + (piece * queryPiece + kk * 32) / 16, b + (piece * keyPiece + kk * 32) / 16,
+                                              piece > 0 || kk > 0);
+                mmaCommit();
+            };
+            const auto values = [&](bool accumulate) {  // O += P V, issued
+                u32 vTile = valueRing + v.index * keyBytes;
+                opaque(vTile);
+                const u64 b = descriptorNMajor(vTile, keyPiece);
+                mmaFence();
+#pragma unroll
+                for (int kk = 0; kk < keys / 16; ++kk)
+                    mmaRegistersTransposed<head, type>(o, p[kk], b + kk * 2048 / 16, accumulate || kk > 0);
+                mmaCommit();
+            };
+            // Masks, exponentiates s in place and returns the factors for what was summed before.
+            const auto softmax = [&](int block, float (&factor)[2]) {
+                const int base = block * keys;
+                if (base < clearFrom || base + keys > clearTo) {
+#pragma unroll
+                    for (int i = 0; i < keys / 2; ++i) {
+                        const int column = base + 8 * (i / 4) + 2 * (lane % 4) + i % 2, half = (i / 2) % 2;
+                        if (column < lowest[half] || column >= limit[half]) s[i] = -INFINITY_F;
+                    }
+                }
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    float m = largest[half];
+#pragma unroll
+                    for (int i = 0; i < keys / 2; i += 4) m = fmaxf(m, fmaxf(s[i + 2 * half], s[i + 2 * half + 1]));
+                    m = groupMax<4>(m);
+                    const float shift = m == -INFINITY_F ? 0.0f : m * scaleLog2;
+                    factor[half] = exp2Fast(largest[half] * scaleLog2 - shift);
+                    largest[half] = m;
+                    float add = 0.0f;
+#pragma unroll
+                    for (int i = 0; i < keys / 2; i += 4) {
+                        s[i + 2 * half] = exp2Fast(s[i + 2 * half] * scaleLog2 - shift);
+                        s[i + 2 * half + 1] = exp2Fast(s[i + 2 * half + 1] * scaleLog2 - shift);
+                        add += s[i + 2 * half] + s[i + 2 * half + 1];
+                    }
+                    sum[half] = sum[half] * factor[half] + add;
+                }
+            };
+            const auto toFragments = [&] {
+#pragma unroll
+                for (int kk = 0; kk < keys / 16; ++kk)
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) p[kk][i] = pack2<type>(s[8 * kk + 2 * i], s[8 * kk + 2 * i + 1]);
+            };
+            // V rows behind the sequence's end belong to a neighbour; zero times its NaN would be NaN.
+            const auto clearTail = [&](int block) {
+                const int valid = w.keyCount - block * keys;
+                if (valid >= keys) return;
+                for (int unit = threadIdx.x - 128 + valid * 8; unit < keys * 8; unit += 128 * consumers)
+#pragma unroll
+                    for (int piece = 0; piece < pieces; ++piece)
+                        storeShared16(valueRing + v.index * keyBytes + piece * keyPiece + unit * 16, {0, 0, 0, 0});
+                fenceToAsyncProxy();
+                namedSync(8, 128 * consumers);
+            };
+
+            const auto outputRow = [&](int local, bool& valid) {  // of this warp's 16 rows
+                const int row = self * 64 + warp * 16 + local, token = w.query + row / group;
+                valid = row < tokensPerTile * group && token < w.queryEnd;
+                return static_cast<u16*>(out) + token * outStride + static_cast<i64>(w.kvHead * group + row % group) * head + (lane % 8) * 8;
+            };
+            if (range.empty) {
+#pragma unroll 1
+                for (int i = 0; i < 4 * pieces; ++i) {
+                    bool valid;
+                    u16* address = outputRow(i % 4 * 4 + lane / 8, valid) + i / 4 * 64;
+                    if (valid) *reinterpret_cast<Vec4*>(address) = {0, 0, 0, 0};
+                }
+                if (logSumExp && lane % 4 == 0)
+#pragma unroll
+                    for (int half = 0; half < 2; ++half) {
+                        const int row = firstRow + 8 * half, token = w.query + row / group;
+                        if (row < tokensPerTile * group && token < w.queryEnd)
+                            logSumExp[static_cast<i64>(w.kvHead * group + row % group) * tokens + token] = -INFINITY_F;
+                    }
+                continue;
+            }
+            float factor[2];
+            barrierWait(queryFull(q.index), q.phase);
+            barrierWait(keyFull(k.index), k.phase);
+            takeTurn();
+            scores();
+            passTurn();
+            mmaWait<0>();
+            pin(s);
+            release(keyEmpty(k.index));
+            k.advance<stages>();
+            softmax(range.last, factor);
+            toFragments();
+            barrierWait(valueFull(v.index), v.phase);
+            clearTail(range.last);
+            for (int block = range.last - 1; block >= range.first; --block) {
+                barrierWait(keyFull(k.index), k.phase);
+                takeTurn();
+                scores();
+                barrierWait(valueFull(v.index), v.phase);
+                values(block < range.last - 1);
+                passTurn();
+                mmaWait<1>();
+                pin(s);
+                release(keyEmpty(k.index));
+                k.advance<stages>();
+                softmax(block, factor);
+                mmaWait<0>();
+                pin(o);
+                release(valueEmpty(v.index));
+                v.advance<stages>();
+#pragma unroll
+                for (int i = 0; i < head / 2; ++i) o[i] *= factor[(i / 2) % 2];
+                toFragments();
+            }
+            if (ATTENTION_STAGING) {
+                release(queryEmpty(q.index));
+                q.advance<queryBuffers>();
+            }
+            barrierWait(valueFull(v.index), v.phase);
+            values(range.first < range.last);
+            mmaWait<0>();
+            pin(o);
+            release(valueEmpty(v.index));
+            v.advance<stages>();
+            const u32 staging = ATTENTION_STAGING ? stagingBase + self * 8192 + warp * 2048 : qTile + warp * 2048;
+            if (!ATTENTION_STAGING) namedSync(4 + self, 128);  // all four warps are done with Q
+            float inverse[2];
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                const float total = groupSum<4>(sum[half]);
+                inverse[half] = total == 0.0f ? 0.0f : 1.0f / total;
+                const int row = firstRow + 8 * half, token = w.query + row / group;
+                if (logSumExp && lane % 4 == 0 && row < tokensPerTile * group && token < w.queryEnd)
+                    logSumExp[static_cast<i64>(w.kvHead * group + row % group) * tokens + token] =
+                        largest[half] * scale + log2Fast(total) * 0.6931471805599453f;
+            }
+#pragma unroll
+            for (int piece = 0; piece < pieces; ++piece) {
+#pragma unroll
+                for (int b = 0; b < 8; b += 2) {
+                    const float* x = o + (piece * 8 + b) * 4;
+                    storeMatrix4(staging + swizzled<128>(((lane >> 3) & 1) * 8 + (lane & 7), b + (lane >> 4)),
+                                 pack2<type>(x[0] * inverse[0], x[1] * inverse[0]), pack2<type>(x[2] * inverse[1], x[3] * inverse[1]),
+                                 pack2<type>(x[4] * inverse[0], x[5] * inverse[0]), pack2<type>(x[6] * inverse[1], x[7] * inverse[1]));
+                }
+                __syncwarp();
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    bool valid;
+                    u16* address = outputRow(i * 4 + lane / 8, valid) + piece * 64;
+                    const Vec4 data = loadShared16(staging + swizzled<128>(i * 4 + lane / 8, lane % 8));
+                    if (valid) *reinterpret_cast<Vec4*>(address) = data;
+                }
+                __syncwarp();
+            }
+            if (!ATTENTION_STAGING) {
+                fenceToAsyncProxy();
+                release(queryEmpty(q.index));
+                q.advance<queryBuffers>();
+            }
+        }
+    }
+#endif
+}
