@@ -29,18 +29,18 @@ struct FuzzSupervisor {
             .joined(separator: ":")
         environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
         environment["MALLOC_TRIM_THRESHOLD_"] = "65536"
+        // Swift's backtracer was seen to hang on a process with the sanitiser in it. The run that repeats one input has it.
+        environment["SWIFT_BACKTRACE"] = environment["SWIFT_BACKTRACE"] ?? "enable=no"
         process.environment = environment
         try process.run()
-        process.waitUntilExit()
-        if process.terminationReason == .exit, process.terminationStatus == 0 { return true }
+        let ending = Self.wait(for: process)
+        if ending == .status(0) { return true }
 
         let reason =
-            if process.terminationReason == .uncaughtSignal {
-                "crashed with signal \(process.terminationStatus)"
-            } else if process.terminationStatus == TimeWatch.hangStatus {
-                "hung for \(TimeWatch.hangSeconds) s"
-            } else {
-                "failed with status \(process.terminationStatus)"
+            switch ending {
+            case .signal(let signal): "crashed with signal \(signal)"
+            case .status(TimeWatch.hangStatus): "hung for \(TimeWatch.hangSeconds) s"
+            case .status(let status): "failed with status \(status)"
             }
         let iteration = Int(String(decoding: try Data(contentsOf: progress), as: UTF8.self)) ?? options.first
         let input = target.input(seed: options.seed, iteration: iteration)
@@ -49,5 +49,22 @@ struct FuzzSupervisor {
         print("\(target.name): \(reason) at iteration \(iteration) of seed \(options.seed); the input, \(input.count) bytes, is in \(file.path)")
         print("  again: apus-fuzz \(target.name) --input \(file.path)")
         return false
+    }
+
+    private enum Ending: Equatable { case status(Int32), signal(Int32) }
+
+    /// Waits by asking the system, since `waitUntilExit` also waits for what the process left running.
+    private static func wait(for process: Process) -> Ending {
+        var status: Int32 = 0
+        while true {
+            switch waitpid(process.processIdentifier, &status, WNOHANG) {
+            case 0: usleep(20_000)
+            case process.processIdentifier: return status & 0x7F == 0 ? .status(status >> 8 & 0xFF) : .signal(status & 0x7F)
+            default:
+                // Foundation was first to ask, and knows.
+                while process.isRunning { usleep(1000) }
+                return process.terminationReason == .exit ? .status(process.terminationStatus) : .signal(process.terminationStatus)
+            }
+        }
     }
 }
