@@ -275,7 +275,7 @@
                 return .status(200, usual.headers.filter { $0.0 != "X-Linked-Size" } + [("X-Linked-Size", "9000000000000000000")])
             }
             let error = try await test.failure()
-            #expect(error.code == .cache && error.message.contains("GB free"), "\(error)")
+            #expect(error.code == .cache && error.message.contains("needs 9000000000 GB more"), "\(error)")
             #expect(ranges(test).isEmpty)
         }
 

@@ -59,13 +59,13 @@
             else { return }
             throw ModelHubError(
                 .cache,
-                "\(reference.repository) needs \(Self.gigabytes(needed)) GB more, \(cache.directory) has \(Self.gigabytes(Int(free))) GB free; "
+                "\(reference.repository) needs \(Self.show(needed)) more, \(cache.directory) has \(Self.show(Int(free))) free; "
                     + "make room or set HF_HUB_CACHE to another folder")
         }
 
-        private static func gigabytes(_ byteCount: Int) -> String {
-            let tenths = byteCount / 100_000_000
-            return "\(tenths / 10).\(tenths % 10)"
+        private static func show(_ byteCount: Int) -> String {
+            let megabytes = byteCount / 1_000_000
+            return megabytes < 10_000 ? "\(megabytes) MB" : "\(megabytes / 1000) GB"
         }
 
         // MARK: Before and after

@@ -150,7 +150,9 @@ package struct ModelFolder: Sendable {
         let error = error as NSError
         if let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError { return reason(underlying) }
         if error.domain == NSPOSIXErrorDomain, let code = POSIXErrorCode(rawValue: Int32(truncatingIfNeeded: error.code)) {
-            return POSIXError(code).localizedDescription
+            let text = POSIXError(code).localizedDescription
+            let wrapping = "The operation could not be completed. "
+            return text.hasPrefix(wrapping) ? String(text.dropFirst(wrapping.count)) : text
         }
         return error.localizedDescription
     }
