@@ -1,0 +1,132 @@
+package import Tokenizers
+import Transformer
+
+/// Turns texts into vectors with an encoder model.
+///
+///     let embedder = try await Embedder("microsoft/harrier-oss-v1-270m")
+///     let vectors = try embedder.embed(["a text", "another"]).vectors
+///     print(vectors.similarity(0, 1))
+///
+/// Pooling, dense layers and prompts come from the folder's sentence-transformers files, or are the family's usual ones. Safe to share between tasks.
+public final class Embedder: Sendable {
+    package let model: LoadedModel
+    package let encoder: EncoderDescription
+    package let tokenizer: Tokenizer
+
+    /// Loads a model from a folder or from the hub, whose cache is used and filled; with no reference the bundled embedding model.
+    ///
+    /// - Throws: what finding and reading the folder throws, and ``ApusError`` with code `noDevice`, `unsupportedModel` or `missingFile`.
+    public convenience init(_ reference: String? = nil, options: ModelOptions = ModelOptions()) async throws {
+        try self.init(model: await LoadedModel(reference ?? BundledModel.embedding.name, options: options))
+    }
+
+    package init(model: LoadedModel) throws {
+        self.model = model
+        encoder = try model.encoderDescription()
+        tokenizer = try model.requireTokenizer()
+    }
+
+    /// Length of a vector when no cut is asked for.
+    public var dimensions: Int { encoder.head.fullDimension(hiddenSize: model.spec.hiddenSize) }
+    /// Most tokens of a text, special tokens included.
+    public var maximumTokens: Int { encoder.maximumTokens }
+    /// The names of the folder's prompts.
+    public var promptNames: [String] { encoder.prompts.map(\.name) }
+    public var deviceDescription: String { model.executor.deviceDescription }
+
+    /// What ``embed(_:options:progress:)`` made.
+    public struct Result: Sendable {
+        /// One vector a text, in the order of the texts.
+        public let vectors: EmbeddingMatrix
+        /// Tokens computed, special tokens included.
+        public let tokenCount: Int
+        /// Indices of texts that were cut to ``Embedder/maximumTokens``.
+        public let cutTexts: [Int]
+    }
+
+    /// The vectors of `texts`, in their order.
+    ///
+    /// Texts are sorted by length and packed without padding, so mixed lengths cost what their tokens cost.
+    ///
+    /// - Parameter progress: called after each batch with the texts and tokens done so far.
+    /// - Throws: ``ApusError`` with code `unknownPrompt`, `inputTooLong` or `invalidInput`; ``TransformerError`` with code `nonFinite` rather than a wrong vector.
+    public func embed(
+        _ texts: [String], options: EmbeddingOptions = EmbeddingOptions(), progress: (_ texts: Int, _ tokens: Int) -> Void = { _, _ in }
+    ) throws -> Result {
+        var head = encoder.head
+        head.dimensions = options.dimensions
+        try head.validate(hiddenSize: model.spec.hiddenSize)
+        let prompt = try promptText(options.prompt)
+        let tokenized = tokenizer.encodeBatch(texts.map { rendered($0, prompt: prompt) })
+        var ids: [[Int]] = []
+        var cutTexts: [Int] = []
+        for (index, sequence) in tokenized.enumerated() {
+            guard !sequence.isEmpty else {
+                throw ApusError(.invalidInput, "text \(index) has no token, so it has no vector; the tokenizer adds none of its own")
+            }
+            if sequence.count > maximumTokens {
+                guard options.overlong == .cut else {
+                    throw ApusError(
+                        .inputTooLong, "text \(index) has \(sequence.count) tokens, the model takes \(maximumTokens); cut it or allow cutting")
+                }
+                cutTexts.append(index)
+                ids.append(cut(sequence, text: rendered(texts[index], prompt: prompt)))
+            } else {
+                ids.append(sequence)
+            }
+        }
+
+        let width = options.dimensions ?? dimensions
+        var values = [Float](repeating: 0, count: texts.count * width)
+        var (doneTexts, doneTokens) = (0, 0)
+        for batch in BatchPlan(lengths: ids.map(\.count), tokenBudget: max(1, options.tokenBudget)).batches {
+            let packed = TokenBatch(try batch.map { try model.modelIDs(ids[$0]) })
+            let vectors = try model.executor.encode(packed, head: head)
+            for (row, index) in batch.enumerated() {
+                values.replaceSubrange(index * width..<(index + 1) * width, with: vectors[row * width..<(row + 1) * width])
+            }
+            doneTexts += batch.count
+            doneTokens += packed.tokenCount
+            progress(doneTexts, doneTokens)
+        }
+        return Result(vectors: EmbeddingMatrix(dimensions: width, values: values), tokenCount: doneTokens, cutTexts: cutTexts)
+    }
+
+    /// The text as the model sees it: prompt in front, lower case where the folder asks for that.
+    public func render(_ text: String, prompt: EmbeddingOptions.Prompt = .automatic) throws -> String {
+        rendered(text, prompt: try promptText(prompt))
+    }
+
+    private func rendered(_ text: String, prompt: String) -> String {
+        let whole = prompt + text
+        return encoder.lowercases ? whole.lowercased() : whole
+    }
+
+    private func promptText(_ prompt: EmbeddingOptions.Prompt) throws -> String {
+        switch prompt {
+        case .none: return ""
+        case .text(let text): return text
+        case .automatic:
+            guard let name = encoder.defaultPromptName else { return "" }
+            return try promptText(.named(name))
+        case .named(let name):
+            guard let found = encoder.prompts.first(where: { $0.name == name }) else {
+                let known = promptNames.isEmpty ? "it has none" : "it has \(promptNames.joined(separator: ", "))"
+                throw ApusError(.unknownPrompt, "\(model.name) has no prompt named '\(name)'; \(known)")
+            }
+            return found.text
+        }
+    }
+
+    /// Cuts a sequence at the limit as transformers does: the text's own tokens are cut, special tokens around them stay.
+    private func cut(_ sequence: [Int], text: String) -> [Int] {
+        let bare = tokenizer.encode(text, addSpecialTokens: false)
+        let added = sequence.count - bare.count
+        // Where the text's tokens lie in the sequence tells what stands before and behind them.
+        let before = (0...max(0, added)).first { start in
+            start + bare.count <= sequence.count && sequence[start..<start + bare.count].elementsEqual(bare)
+        }
+        guard added >= 0, added < maximumTokens, let before else { return Array(sequence.prefix(maximumTokens)) }
+        return Array(sequence.prefix(before) + bare.prefix(maximumTokens - added) + sequence.suffix(added - before))
+    }
+}

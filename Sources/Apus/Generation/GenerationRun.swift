@@ -1,0 +1,93 @@
+import Tokenizers
+import Transformer
+
+/// The state of one generation: sampler, detokeniser, stop conditions and clock.
+struct GenerationRun {
+    private let model: LoadedModel
+    private let options: GenerationOptions
+    private let promptIDs: [Int]
+    private let endTokens: Set<Int>
+    private var sampler: Sampler
+    private var detokenizer: StreamingDetokenizer?
+    private var stopStrings: StopStringMatcher
+    private var result = GenerationResult()
+
+    init(model: LoadedModel, options: GenerationOptions, promptIDs: [Int]) throws {
+        guard options.maximumTokens >= 0 else {
+            throw ApusError(.invalidInput, "the token limit is \(options.maximumTokens), expected at least 0")
+        }
+        self.model = model
+        self.options = options
+        self.promptIDs = promptIDs
+        endTokens = options.stopTokens.union(options.ignoresEndOfSequence ? [] : model.endOfSequenceIDs)
+        sampler = try Sampler(options.sampling, vocabularySize: model.spec.vocabularySize, isAllowed: model.isSampleable, prompt: promptIDs)
+        detokenizer = model.tokenizer.map { StreamingDetokenizer($0) }
+        stopStrings = StopStringMatcher(options.stopStrings)
+        result.promptTokens = promptIDs.count
+    }
+
+    mutating func execute(session: any DecoderSession, onPiece: (GenerationPiece) throws -> Bool) throws -> GenerationResult {
+        let clock = ContinuousClock()
+        let start = clock.now
+        guard session.position < promptIDs.count else {
+            throw ApusError(.invalidInput, "the session already holds the whole prompt; rewind it by a token to compute its logits again")
+        }
+        let uncached = try model.modelIDs(promptIDs[session.position...])
+        var logits = try session.extend(uncached)
+        result.timings.prefilledTokens = uncached.count
+        result.timings.prefill = clock.now - start
+
+        var decodeStart = clock.now
+        loop: while true {
+            guard result.tokens.count < options.maximumTokens else {
+                result.finishReason = .length
+                break
+            }
+            let sampled = try sampler.sample(&logits)
+            if result.tokens.isEmpty {
+                result.timings.firstToken = clock.now - start
+                decodeStart = clock.now
+            }
+            guard !endTokens.contains(sampled.id) else {
+                result.finishReason = .stop
+                break
+            }
+            result.tokens.append(sampled.id)
+            if options.sampling.logprobs != nil { result.logprobs.append(sampled) }
+            let (text, stopped) = advance(sampled.id)
+            if try !onPiece(GenerationPiece(token: sampled, text: text)) {
+                result.finishReason = .cancelled
+                break loop
+            }
+            if stopped {
+                result.finishReason = .stop
+                break loop
+            }
+            guard result.tokens.count < options.maximumTokens, session.position < model.spec.maximumPositions else {
+                result.finishReason = .length
+                break
+            }
+            logits = try session.extend([Int32(sampled.id)])
+            result.timings.decodedTokens += 1
+        }
+        result.timings.decode = clock.now - decodeStart
+        if let rest = flush(), !rest.isEmpty { _ = try onPiece(GenerationPiece(token: nil, text: rest)) }
+        return result
+    }
+
+    /// The text that token `id` makes certain, and whether a stop string ends it.
+    private mutating func advance(_ id: Int) -> (text: String, stopped: Bool) {
+        guard let certain = detokenizer?.append(id) else { return ("", false) }
+        let text = stopStrings.append(certain)
+        result.text += text
+        return (text, stopStrings.isMatched)
+    }
+
+    /// What is still held back when the tokens are over.
+    private mutating func flush() -> String? {
+        guard !stopStrings.isMatched, let tail = detokenizer?.finish() else { return nil }
+        let text = stopStrings.append(tail) + stopStrings.finish()
+        result.text += text
+        return text
+    }
+}

@@ -1,0 +1,104 @@
+import Foundation
+
+/// Chooses tokens for one sequence and remembers what it chose.
+///
+/// Cost: one pass over the vocabulary for the likeliest token, a few for sampling; only candidates are sorted.
+struct Sampler: Sendable {
+    private let parameters: SamplingParameters
+    private let random: Philox
+    private let vocabularySize: Int
+    /// Ids that are never chosen.
+    private let forbidden: [Int]
+    /// Ids of prompt and answer, for the repetition penalty.
+    private var seen: Set<Int>
+    /// How often the answer holds an id.
+    private var counts: [Int: Int] = [:]
+    private var step: UInt64 = 0
+
+    /// - Parameters:
+    ///   - isAllowed: whether an id may be chosen at all.
+    ///   - prompt: the prompt's ids.
+    init(_ parameters: SamplingParameters, vocabularySize: Int, isAllowed: (Int) -> Bool, prompt: [Int]) throws {
+        try parameters.validate()
+        self.parameters = parameters
+        self.vocabularySize = vocabularySize
+        random = Philox(seed: parameters.seed ?? UInt64.random(in: .min ... .max))
+        forbidden = (0..<vocabularySize).filter { !isAllowed($0) }
+        guard forbidden.count < vocabularySize else {
+            throw ApusError(.unsupportedModel, "the tokenizer has none of the model's \(vocabularySize) ids")
+        }
+        seen = parameters.repetitionPenalty == 1 ? [] : Set(prompt)
+    }
+
+    /// Chooses the next token from `logits [V]`, which are changed.
+    ///
+    /// - Throws: ``ApusError`` with code `nonFiniteLogits` when a logit is NaN or +infinity, or no token is left.
+    mutating func sample(_ logits: inout [Float]) throws -> SampledToken {
+        guard logits.count == vocabularySize else {
+            throw ApusError(.nonFiniteLogits, "\(logits.count) logits came for a vocabulary of \(vocabularySize)")
+        }
+        for id in forbidden { logits[id] = -.infinity }
+        if let bad = logits.firstIndex(where: { !($0 < .infinity) }) {
+            throw ApusError(.nonFiniteLogits, "the logit of token \(bad) is \(logits[bad]); the weights or their number range are at fault")
+        }
+        let report = parameters.logprobs.map { LogprobReport(logits: logits, count: $0) }
+        applyPenalties(&logits)
+        let id = try parameters.temperature == 0 ? likeliest(logits) : draw(logits)
+        remember(id)
+        return SampledToken(id: id, logprob: report?.logprob(of: id), topLogprobs: report?.top ?? [])
+    }
+
+    private mutating func remember(_ id: Int) {
+        if parameters.repetitionPenalty != 1 { seen.insert(id) }
+        counts[id, default: 0] += 1
+        step += 1
+    }
+
+    private func applyPenalties(_ logits: inout [Float]) {
+        for (id, bias) in parameters.logitBias where logits.indices.contains(id) { logits[id] += bias }
+        let repetition = parameters.repetitionPenalty
+        for id in seen where logits.indices.contains(id) {
+            logits[id] = logits[id] < 0 ? logits[id] * repetition : logits[id] / repetition
+        }
+        guard parameters.presencePenalty != 0 || parameters.frequencyPenalty != 0 else { return }
+        for (id, count) in counts {
+            logits[id] -= parameters.presencePenalty + parameters.frequencyPenalty * Float(count)
+        }
+    }
+
+    private func likeliest(_ logits: [Float]) throws -> Int {
+        var best = 0
+        for id in 1..<max(1, logits.count) where logits[id] > logits[best] { best = id }
+        guard logits[best] > -.infinity else { throw noTokenLeft }
+        return best
+    }
+
+    /// Draws by inverting the cumulative distribution of the candidates in the order of their ids.
+    private func draw(_ logits: [Float]) throws -> Int {
+        let candidates = CandidateSet(logits: logits, temperature: parameters.temperature)
+        guard !candidates.isEmpty else { throw noTokenLeft }
+        return candidates.keepingTop(parameters.topK).keepingMass(parameters.topP).dropping(below: parameters.minP)
+            .pick(random.uniform(step))
+    }
+
+    private var noTokenLeft: ApusError {
+        ApusError(.nonFiniteLogits, "every token's logit is -infinity, so none can be chosen")
+    }
+}
+
+/// Log-probabilities under the model's own logits.
+private struct LogprobReport {
+    private let logits: [Float]
+    private let logSum: Double
+    let top: [SampledToken.Candidate]
+
+    init(logits: [Float], count: Int) {
+        self.logits = logits
+        let peak = Double(logits.max() ?? 0)
+        let logSum = peak + log(logits.reduce(0) { $0 + exp(Double($1) - peak) })
+        self.logSum = logSum
+        top = CandidateSet.largest(count, of: logits).map { SampledToken.Candidate(id: $0, logprob: Float(Double(logits[$0]) - logSum)) }
+    }
+
+    func logprob(of id: Int) -> Float { Float(Double(logits[id]) - logSum) }
+}

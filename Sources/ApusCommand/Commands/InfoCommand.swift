@@ -1,0 +1,55 @@
+import Apus
+import ArgumentParser
+import Foundation
+import ModelHub
+import Tokenizers
+import Transformer
+
+struct InfoCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "info", abstract: "Show what this machine offers and what a model is.")
+
+    @OptionGroup var model: ModelArguments
+
+    func run() async throws {
+        let output = Output.standard
+        try output.writeLine("apus \(Version.text)")
+        if model.model == nil {
+            for bundled in BundledModel.allCases {
+                let loaded = try await LoadedModel(bundled.name, options: model.options)
+                if bundled == .text { try output.writeLine("device: \(loaded.executor.deviceDescription)") }
+                try output.writeLine("")
+                try describe(loaded, to: output)
+            }
+        } else {
+            let loaded = try await model.load(default: .text)
+            try output.writeLine("device: \(loaded.executor.deviceDescription)")
+            try output.writeLine("")
+            try describe(loaded, to: output)
+        }
+        try output.close()
+    }
+
+    private func describe(_ model: LoadedModel, to output: Output) throws {
+        let spec = model.spec
+        let sliding = spec.layers.compactMap(\.window)
+        func row(_ name: String, _ value: String) throws {
+            try output.writeLine("  " + name.padding(toLength: 14, withPad: " ", startingAt: 0) + value)
+        }
+        try output.writeLine(model.name)
+        try row("family", model.configuration.modelType)
+        try row("parameters", "\(Format.count(Double(spec.parameterCount))) \(model.weightType), \(Format.bytes(model.weightByteCount))")
+        try row("shape", "\(spec.layers.count) layers, hidden \(spec.hiddenSize), intermediate \(spec.intermediateSize)")
+        try row(
+            "attention", "\(spec.queryHeads)/\(spec.keyValueHeads) heads of \(spec.headDimension)\(spec.isBidirectional ? ", bidirectional" : "")")
+        if let window = sliding.first { try row("window", "\(window) in \(sliding.count) of \(spec.layers.count) layers") }
+        try row("vocabulary", "\(spec.vocabularySize)\(model.tokenizer.map { ", tokenizer \($0.vocabularyCount)" } ?? ", no tokenizer")")
+        try row("context", "\(spec.maximumPositions)")
+        try row("chat template", model.chat.hasTemplate ? "yes" : "no")
+        try row("text", model.hasHead && !spec.isBidirectional ? "yes" : "no, encoder only")
+        let encoder = try model.encoderDescription()
+        let width = encoder.head.fullDimension(hiddenSize: spec.hiddenSize)
+        try row("vectors", "\(width) dimensions, \(encoder.head.pooling.rawValue) pooling\(encoder.isFromFolder ? "" : " (the family's default)")")
+        if !encoder.prompts.isEmpty { try row("prompts", encoder.prompts.map(\.name).joined(separator: ", ")) }
+    }
+}

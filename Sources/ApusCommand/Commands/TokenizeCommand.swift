@@ -1,0 +1,29 @@
+import Apus
+import ArgumentParser
+import ModelHub
+import Tokenizers
+
+struct TokenizeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tokenize", abstract: "Print the token ids of texts, one JSON array a line.",
+        discussion: "Input is read as by embed. The special tokens that the tokenizer's post-processor adds are part of the ids.")
+
+    @OptionGroup var model: ModelArguments
+
+    @Option(help: "The texts: a file, or - for standard input.")
+    var input: String
+
+    @Flag(help: "Leave out the special tokens that the tokenizer adds.")
+    var noSpecialTokens = false
+
+    func run() async throws {
+        var texts = try TextReader(path: input)
+        let folder = try await model.folder(default: .text, parts: [.tokenizer])
+        guard folder.contains(ModelFile.tokenizer) else { throw ValidationError("\(folder.name) has no tokenizer.json") }
+        let tokenizer = try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer))
+        while let text = try texts.next() {
+            try Output.standard.writeLine(JSONText.array(tokenizer.encode(text, addSpecialTokens: !noSpecialTokens)))
+        }
+        try Output.standard.close()
+    }
+}

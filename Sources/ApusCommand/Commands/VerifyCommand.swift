@@ -1,0 +1,48 @@
+import Apus
+import ArgumentParser
+import Benchmarking
+import Foundation
+import Transformer
+
+struct VerifyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify", abstract: "Check that this machine computes a model right.",
+        discussion: """
+            The model is computed in several ways that must agree: as a whole and token by token, alone and in a batch, with this processor's \
+            kernels and with plain C. The exit status is 1 if one check fails.
+            """)
+
+    @OptionGroup var model: ModelArguments
+
+    @Option(help: "Seed of the random tokens.")
+    var seed: UInt64 = 1
+
+    func run() async throws {
+        let loaded: [LoadedModel]
+        if model.model == nil {
+            var all: [LoadedModel] = []
+            for bundled in BundledModel.allCases { all.append(try await LoadedModel(bundled.name, options: model.options)) }
+            loaded = all
+        } else {
+            loaded = [try await model.load(default: .text)]
+        }
+        var failures = 0
+        var checks = 0
+        for model in loaded {
+            try Output.standard.writeLine("\(model.name) on \(model.executor.deviceDescription), seed \(seed)")
+            try ModelVerifier(model: model, seed: seed).run { check in
+                checks += 1
+                if !check.passes { failures += 1 }
+                let relation = check.isLowerBound ? "at least" : "at most"
+                let value = String(format: check.isLowerBound ? "%.7f" : "%.2e", check.value)
+                try Output.standard.writeLine(
+                    "  \(check.passes ? "✓" : "✗") \(check.name.padding(toLength: 46, withPad: " ", startingAt: 0)) \(value), \(relation) \(check.bound)"
+                )
+                try Output.standard.flush()
+            }
+        }
+        try Output.standard.writeLine("\(checks) checks, \(failures) failed")
+        try Output.standard.close()
+        if failures > 0 { throw ExitCode(1) }
+    }
+}

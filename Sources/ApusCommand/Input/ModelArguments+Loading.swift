@@ -1,0 +1,31 @@
+import Apus
+import Foundation
+import ModelHub
+
+extension ModelArguments {
+    /// Finds the model, fetching it with a progress line where the cache lacks it, and loads it.
+    func load(default bundled: BundledModel) async throws -> LoadedModel {
+        let line = DownloadLine()
+        defer { line.finish() }
+        return try await LoadedModel(model ?? bundled.name, options: options) { line.update($0) }
+    }
+
+    /// The model's folder without its weights being loaded.
+    func folder(default bundled: BundledModel, parts: ModelParts) async throws -> ModelFolder {
+        let line = DownloadLine()
+        defer { line.finish() }
+        return try await LoadedModel.findFolder(model ?? bundled.name, parts: parts, options: options) { line.update($0) }
+    }
+}
+
+/// The progress line of a download; its updates come from other threads.
+final class DownloadLine: @unchecked Sendable {
+    private let lock = NSLock()
+    private let line = ProgressLine("download", unit: "MB")
+
+    func update(_ progress: DownloadProgress) {
+        lock.withLock { line.update(Double(progress.completedByteCount) / 1e6, of: progress.totalByteCount.map { Double($0) / 1e6 }) }
+    }
+
+    func finish() { lock.withLock { line.finish() } }
+}

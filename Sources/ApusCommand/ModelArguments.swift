@@ -1,0 +1,69 @@
+public import Apus
+public import ArgumentParser
+
+/// Which model, and where it runs: the same words for every subcommand.
+struct ModelArguments: ParsableArguments {
+    @Argument(help: "A model folder or hub name; the bundled demonstration model when left out.")
+    var model: String?
+
+    @OptionGroup var device: DeviceArguments
+
+    var options: ModelOptions { ModelOptions(device: device.device, threads: device.threads) }
+}
+
+struct DeviceArguments: ParsableArguments {
+    @Option(help: "auto, cpu, cuda or cuda:N.")
+    var device: DeviceSelection = .automatic
+
+    @Option(help: "CPU threads; one a processor when left out.")
+    var threads: Int?
+
+    func validate() throws {
+        if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
+    }
+}
+
+extension DeviceSelection: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+    public var defaultValueDescription: String { description }
+}
+
+/// How tokens are chosen; what is left out comes from the model's generation_config.json.
+struct SamplingArguments: ParsableArguments {
+    @Option(help: "0 takes the likeliest token, 1 samples as the model says.")
+    var temperature: Float?
+
+    @Option(help: "Sample among the K likeliest tokens.")
+    var topK: Int?
+
+    @Option(help: "Sample among the likeliest tokens whose probabilities reach P together.")
+    var topP: Float?
+
+    @Option(help: "Drop tokens less likely than P times the likeliest.")
+    var minP: Float?
+
+    @Option(help: "Divide the logits of tokens that came up before; 1 for none.")
+    var repetitionPenalty: Float?
+
+    @Option(help: "Subtract from the logits of tokens generated before.")
+    var presencePenalty: Float?
+
+    @Option(help: "Subtract from the logits of tokens generated before, for each time.")
+    var frequencyPenalty: Float?
+
+    @Option(help: "Seed of the random choice; the same seed gives the same text.")
+    var seed: UInt64?
+
+    func apply(to defaults: SamplingParameters) -> SamplingParameters {
+        var parameters = defaults
+        if let temperature { parameters.temperature = temperature }
+        if let topK { parameters.topK = topK }
+        if let topP { parameters.topP = topP }
+        if let minP { parameters.minP = minP }
+        if let repetitionPenalty { parameters.repetitionPenalty = repetitionPenalty }
+        if let presencePenalty { parameters.presencePenalty = presencePenalty }
+        if let frequencyPenalty { parameters.frequencyPenalty = frequencyPenalty }
+        if let seed { parameters.seed = seed }
+        return parameters
+    }
+}

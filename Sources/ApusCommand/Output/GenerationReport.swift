@@ -1,0 +1,37 @@
+import Apus
+import Foundation
+
+/// A generation as `generate --json` prints it.
+enum GenerationReport {
+    static func json(_ result: GenerationResult, seed: UInt64?) -> String {
+        let timings = result.timings
+        func milliseconds(_ duration: Duration) -> String { JSONText.number(duration / .milliseconds(1)) }
+        let times = JSONText.object([
+            "prefill_tokens": "\(timings.prefilledTokens)",
+            "prefill_ms": milliseconds(timings.prefill),
+            "prefill_tokens_per_second": JSONText.number(timings.prefillRate),
+            "first_token_ms": milliseconds(timings.firstToken),
+            "decode_tokens": "\(timings.decodedTokens)",
+            "decode_ms": milliseconds(timings.decode),
+            "decode_tokens_per_second": JSONText.number(timings.decodeRate),
+        ])
+        var members: [(String, String)] = [
+            ("prompt_tokens", "\(result.promptTokens)"),
+            ("tokens", JSONText.array(result.tokens)),
+            ("text", JSONText.quoted(result.text)),
+            ("finish_reason", JSONText.quoted(result.finishReason.rawValue)),
+        ]
+        if let seed { members.append(("seed", "\(seed)")) }
+        if !result.logprobs.isEmpty { members.append(("logprobs", "[" + result.logprobs.map(logprob).joined(separator: ", ") + "]")) }
+        members.append(("timings", times))
+        return "{" + members.map { "\(JSONText.quoted($0.0)): \($0.1)" }.joined(separator: ", ") + "}"
+    }
+
+    private static func logprob(_ token: SampledToken) -> String {
+        let top = token.topLogprobs.map { JSONText.object(["id": "\($0.id)", "logprob": JSONText.number(Double($0.logprob))]) }
+        return JSONText.object([
+            "id": "\(token.id)", "logprob": token.logprob.map { JSONText.number(Double($0)) } ?? "null",
+            "top": "[" + top.joined(separator: ", ") + "]",
+        ])
+    }
+}

@@ -1,0 +1,145 @@
+import Foundation
+import JSON
+import Tensors
+import Testing
+
+/// The program as a user runs it.
+@Suite(.enabled(if: CommandLineRun.program != nil, "the program apus is not built"))
+struct CommandTests {
+    private let configuration = """
+        {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "dtype": "bfloat16", "vocab_size": 300, "hidden_size": 32, "intermediate_size": 48,
+         "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256,
+         "initializer_range": 0.3, "tie_word_embeddings": true, "eos_token_id": 299}
+        """
+
+    private func withModel(_ body: (_ model: String, _ folder: String) throws -> Void) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("apus-command-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try Data(configuration.utf8).write(to: URL(fileURLWithPath: folder + "/config.json"))
+        let run = try CommandLineRun(["init", "--config", folder + "/config.json", "--seed", "7", "--output", folder + "/model"])
+        #expect(run.status == 0, "\(run.errors)")
+        try body(folder + "/model", folder)
+    }
+
+    @Test(arguments: ["embed", "generate", "chat", "tokenize", "render", "logits", "init", "verify", "bench", "info", "models"])
+    func everyCommandHasHelp(name: String) throws {
+        let run = try CommandLineRun([name, "--help"])
+        #expect(run.status == 0)
+        #expect(run.output.contains("USAGE: apus \(name)"))
+    }
+
+    @Test(arguments: [
+        ["init", "--preset", "nope", "--seed", "1", "--output", "x"], ["embed", "no-such-folder", "--input", "-"],
+        ["embed", "--input", "no-such-file"],
+        ["generate"], ["generate", "--ids", "1,x"], ["generate", "--prompt", "a", "--temperature", "-1"],
+        ["logits", "--ids", "1", "--output", "/no/such/folder/x.npy"],
+        ["embed", "--device", "gpu", "--input", "-"], ["generate", "--prompt", "a", "--device", "cuda"], ["nonsense"],
+    ])
+    func faultsAreOneLineOnStandardError(arguments: [String]) throws {
+        let run = try CommandLineRun(arguments)
+        #expect(run.status != 0)
+        #expect(run.output.isEmpty)
+        #expect(run.errors.hasPrefix("apus: "))
+        #expect(run.errors.split(separator: "\n").count == 1, "\(run.errors)")
+    }
+
+    @Test func textsBecomeVectors() throws {
+        try withModel { model, folder in
+            let input = "\"one\"\n{\"text\": \"two\"}\n\n\"three\"\n"
+            let lines = try CommandLineRun(["embed", model, "--input", "-"], input: input)
+            #expect(lines.status == 0, "\(lines.errors)")
+            #expect(lines.errors.isEmpty)
+            let vectors = try lines.lines.map { try JSONValue(parsing: String($0)).arrayValue?.compactMap(\.doubleValue) ?? [] }
+            #expect(vectors.count == 3)
+            #expect(vectors.allSatisfy { $0.count == 32 })
+
+            try Data("one\ntwo\nthree".utf8).write(to: URL(fileURLWithPath: folder + "/texts.txt"))
+            let npy = folder + "/vectors.npy"
+            let run = try CommandLineRun(["embed", model, "--input", folder + "/texts.txt", "--output", npy])
+            #expect(run.status == 0, "\(run.errors)")
+            let matrix = try NPY.read(contentsOf: npy)
+            #expect(matrix.shape == [3, 32])
+            #expect(zip(try matrix.float32(), vectors.flatMap { $0 }).allSatisfy { abs(Double($0) - $1) < 1e-6 })
+        }
+    }
+
+    @Test func aBrokenLineIsNamed() throws {
+        try withModel { model, _ in
+            let run = try CommandLineRun(["embed", model, "--input", "-"], input: "\"one\"\nplain\n")
+            #expect(run.status != 0)
+            #expect(run.errors.contains("line 2"))
+        }
+    }
+
+    @Test func tokenizePrintsIDs() throws {
+        try withModel { model, _ in
+            let run = try CommandLineRun(["tokenize", model, "--input", "-"], input: "\"ab\"\n\"<|im_end|>\"\n\"\"\n")
+            #expect(run.lines.map(String.init) == ["[97, 98]", "[299]", "[]"])
+        }
+    }
+
+    @Test func generateReportsAsJSON() throws {
+        try withModel { model, folder in
+            let run = try CommandLineRun(["generate", model, "--ids", "1,2,3", "--max-tokens", "5", "--temperature", "0", "--ignore-eos", "--json"])
+            #expect(run.status == 0, "\(run.errors)")
+            let report = try JSONValue(parsing: run.output.trimmingCharacters(in: .newlines))
+            #expect(report["prompt_tokens"]?.integerValue == 3)
+            #expect(report["finish_reason"]?.stringValue == "length")
+            let tokens = try #require(report["tokens"]?.arrayValue).compactMap(\.integerValue)
+            #expect(tokens.count == 5)
+            #expect(report["timings"]?["decode_tokens_per_second"]?.doubleValue ?? 0 > 0)
+
+            let npy = folder + "/logits.npy"
+            let ids = ([1, 2, 3] + tokens.dropLast()).map(String.init).joined(separator: ",")
+            #expect(try CommandLineRun(["logits", model, "--ids", ids, "--output", npy]).status == 0)
+            let logits = try NPY.read(contentsOf: npy)
+            #expect(logits.shape == [7, 300])
+            let values = try logits.float32()
+            for (index, token) in tokens.enumerated() {
+                let row = Array(values[(index + 2) * 300..<(index + 3) * 300])
+                #expect(row.indices.max { row[$0] < row[$1] } == token)
+            }
+        }
+    }
+
+    @Test func chatAnswersEveryLine() throws {
+        try withModel { model, _ in
+            let run = try CommandLineRun(
+                ["chat", model, "--max-tokens", "4", "--seed", "1"], input: "hello\n/think\n/clear\n/nonsense\nagain\n/quit\nnever\n")
+            #expect(run.status == 0, "\(run.errors)")
+            #expect(run.output.components(separatedBy: "[prompt ").count == 3)
+            #expect(run.output.contains("tok/s"))
+            #expect(run.output.contains("Thinking is off."))
+            #expect(run.output.contains("There is no command /nonsense"))
+        }
+    }
+
+    @Test func renderUsesTheFoldersTemplate() throws {
+        try withModel { model, folder in
+            let messages = folder + "/messages.json"
+            try Data(#"[{"role": "user", "content": "hi"}]"#.utf8).write(to: URL(fileURLWithPath: messages))
+            #expect(
+                try CommandLineRun(["render", model, "--messages", messages]).output == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+            #expect(
+                try CommandLineRun(["render", model, "--messages", messages, "--no-generation-prompt"]).output == "<|im_start|>user\nhi<|im_end|>\n")
+        }
+    }
+
+    @Test func verifyPassesAndReports() throws {
+        try withModel { model, _ in
+            let run = try CommandLineRun(["verify", model])
+            #expect(run.status == 0, "\(run.output)")
+            #expect(run.output.contains("0 failed"))
+        }
+    }
+
+    @Test func initIsRepeatableAndRefusesFullFolders() throws {
+        try withModel { model, folder in
+            let config = folder + "/config.json"
+            #expect(try CommandLineRun(["init", "--config", config, "--seed", "7", "--output", folder + "/again"]).status == 0)
+            #expect(FileManager.default.contentsEqual(atPath: model + "/model.safetensors", andPath: folder + "/again/model.safetensors"))
+            #expect(try CommandLineRun(["init", "--config", config, "--seed", "7", "--output", model]).status != 0)
+        }
+    }
+}
