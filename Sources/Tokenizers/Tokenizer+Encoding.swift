@@ -30,22 +30,22 @@ extension Tokenizer {
             case .token(let id): ids.append(id)
             case .text(let range):
                 var piece = range.count == text.count ? text : Array(text[range])
-                var startsAtOrigin = range.lowerBound == 0
-                normalizer.normalize(&piece, startsAtOrigin: &startsAtOrigin)
-                encodeNormalized(piece, startsAtOrigin, splitsSpecialTokens, scratch, to: &ids)
+                var originCount = range.lowerBound == 0 ? scalarLength(text[0]) : 0
+                normalizer.normalize(&piece, originCount: &originCount)
+                encodeNormalized(piece, originCount, splitsSpecialTokens, scratch, to: &ids)
             }
         }
     }
 
     private func encodeNormalized(
-        _ text: [UInt8], _ startsAtOrigin: Bool, _ splitsSpecialTokens: Bool, _ scratch: EncodingScratch, to ids: inout [Int32]
+        _ text: [UInt8], _ originCount: Int, _ splitsSpecialTokens: Bool, _ scratch: EncodingScratch, to ids: inout [Int32]
     ) {
         normalizedMatcher.forEachPart(of: text, skippingSpecial: splitsSpecialTokens) { part in
             switch part {
             case .token(let id): ids.append(id)
             case .text(let range):
                 let piece = range.count == text.count ? text : Array(text[range])
-                preTokenizer.forEachWord(of: piece, startsAtOrigin: startsAtOrigin && range.lowerBound == 0) { text, range, form in
+                preTokenizer.forEachWord(of: piece, originCount: max(0, originCount - range.lowerBound)) { text, range, form in
                     switch form {
                     case .text: model.encode(text, range, scratch, to: &ids)
                     case .bytesOfByteLevel: model.encodeBytes(text, range, scratch, to: &ids)

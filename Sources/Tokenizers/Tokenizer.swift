@@ -54,7 +54,9 @@ public final class Tokenizer: Sendable {
             // `tokenizers` fails at the first text that needs it; a file that can never need it is fine.
             let hasAllBytes = preTokenizer.endsInByteLevel && !model.byteIDs.isEmpty
             let fallsBackForAll = !model.fallbackIDs.isEmpty && !model.fallbackIDs.contains(-1)
-            guard hasAllBytes || fallsBackForAll else { throw TokenizerError(.unknownToken, at: "model.unk_token", "'\(unknown)' is not in the vocabulary") }
+            guard hasAllBytes || fallsBackForAll else {
+                throw TokenizerError(.unknownToken, at: "model.unk_token", "'\(unknown)' is not in the vocabulary")
+            }
         }
         let added = try AddedTokensReader(file.addedTokens, vocabulary: model.vocabulary, normalizer: normalizer)
         (rawMatcher, normalizedMatcher) = try added.matchers()

@@ -29,16 +29,51 @@ import Tokenizers
         try compare(Goldens.path("\(name).json"), seed: seed, count: Self.count / 5)
     }
 
-    private func compare(_ path: String, seed: Int, count: Int) throws {
-        let output = FileManager.default.temporaryDirectory.appendingPathComponent("apus-\(UUID().uuidString).jsonl")
-        defer { try? FileManager.default.removeItem(at: output) }
+    @Test(.enabled(if: python != nil, "set APUS_PYTHON to a Python that has the package tokenizers 0.23"), arguments: Goldens.tokenizerNames)
+    func equalsTheReferenceForEveryScalar(name: String) throws {
+        try compare(Goldens.path("\(name).json"), seed: 0, count: 0)
+    }
+
+    /// Random combinations of all supported steps.
+    @Test(.enabled(if: python != nil, "set APUS_PYTHON to a Python that has the package tokenizers 0.23"), arguments: seeds)
+    func equalsTheReferenceForRandomTokenizers(seed: Int) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("apus-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let count = max(1, Self.count / 100)
+        try run([Goldens.path("variants.py"), "\(seed)", "\(count)", "100", folder.path])
+        for number in 0..<count {
+            let path = folder.appendingPathComponent("variant-\(number)").path
+            do {
+                let tokenizer = try Tokenizer(contentsOf: "\(path).json")
+                try compare(tokenizer, with: URL(fileURLWithPath: "\(path).jsonl"), "seed \(seed), variant \(number)")
+            } catch let error as TokenizerError {
+                Issue.record("seed \(seed), variant \(number): \(error)")
+            }
+        }
+    }
+
+    private func run(_ arguments: [String]) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: try #require(Self.python))
-        process.arguments = [Goldens.path("compare.py"), path, "\(seed)", "\(count)", output.path]
+        process.arguments = ["-B"] + arguments
+        process.standardError = FileHandle.nullDevice
         try process.run()
         process.waitUntilExit()
         try #require(process.terminationStatus == 0)
-        let tokenizer = try Tokenizer(contentsOf: path)
+    }
+
+    private func compare(_ path: String, seed: Int, count: Int) throws {
+        let output = FileManager.default.temporaryDirectory.appendingPathComponent("apus-\(UUID().uuidString).jsonl")
+        defer { try? FileManager.default.removeItem(at: output) }
+        try run([Goldens.path("compare.py"), path, "\(seed)", "\(count)", output.path])
+        let lines = try compare(try Tokenizer(contentsOf: path), with: output, "\(path), seed \(seed)")
+        #expect(lines > count)
+    }
+
+    /// Returns the number of cases.
+    @discardableResult
+    private func compare(_ tokenizer: Tokenizer, with output: URL, _ what: String) throws -> Int {
         var differences = 0
         var lines = 0
         for line in try Data(contentsOf: output).split(separator: UInt8(ascii: "\n")) {
@@ -47,10 +82,10 @@ import Tokenizers
             let found = Goldens.differences(value, tokenizer)
             differences += found.count
             if differences < 20 {
-                for difference in found { Issue.record("\(path), seed \(seed): \(difference)") }
+                for difference in found { Issue.record("\(what): \(difference)") }
             }
         }
-        #expect(differences == 0, "\(differences) differences in \(lines) cases")
-        #expect(lines > count)
+        #expect(differences == 0, "\(what): \(differences) differences in \(lines) cases")
+        return lines
     }
 }

@@ -9,42 +9,69 @@ struct Normalizer: Sendable {
     }
 
     var steps: [Step] = []
-    /// Whether some step asks if a piece starts where its text started, which costs a second search in each `replace`.
+    /// Whether some step asks if a piece starts where the text started.
     var tracksOrigin = false
 
-    /// Normalises `text`. `startsAtOrigin` becomes false when the first scalar left is not made from the first one that came in: the
-    /// `Metaspace` step asks for that.
-    func normalize(_ text: inout [UInt8], startsAtOrigin: inout Bool) {
+    /// Normalises `text`.
+    ///
+    /// `originCount` is the number of bytes at the front that are made from the first scalar of the text that came in, 0 for a piece from its middle:
+    /// the `Metaspace` step asks for that. It is kept only with ``tracksOrigin``.
+    func normalize(_ text: inout [UInt8], originCount: inout Int) {
         for step in steps {
-            switch step {
-            case .form(let form):
-                if let normalized = form.normalized(text) { text = normalized }
-            case .replace(let pattern, let content):
-                if tracksOrigin, startsAtOrigin { startsAtOrigin = keepsOrigin(pattern, content, text) }
-                if let replaced = pattern.replacingMatches(in: text, with: content) { text = replaced }
-            case .prepend(let prefix):
-                if !text.isEmpty { text.insert(contentsOf: prefix, at: 0) }
-            case .strip(let left, let right):
-                let kept = text.trimmed(left: left, right: right)
-                if kept.lowerBound > 0 { startsAtOrigin = false }
-                if kept.count < text.count { text = Array(text[kept]) }
-            case .lowercase:
-                Lowercase.apply(&text)
-            }
+            let front = tracksOrigin && originCount > 0 ? step.front(of: text, originCount) : 0
+            step.apply(to: &text)
+            originCount = 0
+            for _ in 0..<front where originCount < text.count { originCount += scalarLength(text[originCount]) }
+        }
+    }
+}
+
+extension Normalizer.Step {
+    func apply(to text: inout [UInt8]) {
+        switch self {
+        case .form(let form):
+            if let normalized = form.normalized(text) { text = normalized }
+        case .replace(let pattern, let content):
+            if let replaced = pattern.replacingMatches(in: text, with: content) { text = replaced }
+        case .prepend(let prefix):
+            if !text.isEmpty { text.insert(contentsOf: prefix, at: 0) }
+        case .strip(let left, let right):
+            let kept = text.trimmed(left: left, right: right)
+            if kept.count < text.count { text = Array(text[kept]) }
+        case .lowercase:
+            Lowercase.apply(&text)
         }
     }
 
-    /// A replaced first scalar keeps the place of the last scalar that it replaces.
-    private func keepsOrigin(_ pattern: TextPattern, _ content: [UInt8], _ text: [UInt8]) -> Bool {
-        guard let first = text.first else { return true }
-        var result = true
-        var isFirst = true
-        pattern.forEachMatch(in: text, 0..<text.count) { match in
-            if isFirst, match.lowerBound == 0 { result = match.isEmpty || !content.isEmpty && match.upperBound <= scalarLength(first) }
-            isFirst = false
+    /// How many scalars the front `text[..<count]` becomes: places go by number, whatever the step reorders or joins.
+    fileprivate func front(of text: [UInt8], _ count: Int) -> Int {
+        switch self {
+        case .form, .lowercase:
+            var front = Array(text[..<count])
+            apply(to: &front)
+            return front[...].scalarCount
+        case .prepend(let prefix): return text[..<count].scalarCount + prefix[...].scalarCount
+        case .strip(let left, let right):
+            let removed = text.trimmed(left: left, right: right).lowerBound
+            return removed < count ? text[removed..<count].scalarCount : 0
+        case .replace(let pattern, let content):
+            // What replaces a match has the place of the match's last scalar.
+            var scalars = 0
+            var done = 0
+            pattern.forEachMatch(in: text, 0..<text.count) { match in
+                guard done < count else { return }
+                scalars += text[done..<min(match.lowerBound, count)].scalarCount
+                if match.upperBound <= count { scalars += content[...].scalarCount }
+                done = match.upperBound
+            }
+            return done < count ? scalars + text[done..<count].scalarCount : scalars
         }
-        return result
     }
+}
+
+extension ArraySlice<UInt8> {
+    /// The number of scalars in valid UTF-8.
+    fileprivate var scalarCount: Int { count { $0 & 0xC0 != 0x80 } }
 }
 
 extension [UInt8] {

@@ -24,14 +24,12 @@ struct PreTokenizer: Sendable {
         if case .byteLevel = steps.last { true } else { false }
     }
 
-    /// Calls `body` with every word of `text`, in order.
-    func forEachWord(of text: [UInt8], startsAtOrigin: Bool, _ body: ([UInt8], Range<Int>, WordForm) -> Void) {
-        run(0, text, 0..<text.count, startsAtOrigin, body)
+    /// Calls `body` with every word of `text`, in order. The first `originCount` bytes stand where the whole text started.
+    func forEachWord(of text: [UInt8], originCount: Int, _ body: ([UInt8], Range<Int>, WordForm) -> Void) {
+        run(0, text, 0..<text.count, originCount, body)
     }
 
-    private func run(
-        _ index: Int, _ text: [UInt8], _ range: Range<Int>, _ startsAtOrigin: Bool, _ body: ([UInt8], Range<Int>, WordForm) -> Void
-    ) {
+    private func run(_ index: Int, _ text: [UInt8], _ range: Range<Int>, _ origin: Int, _ body: ([UInt8], Range<Int>, WordForm) -> Void) {
         guard !range.isEmpty else { return }
         guard index < steps.count else {
             body(text, range, .text)
@@ -41,14 +39,11 @@ struct PreTokenizer: Sendable {
         switch steps[index] {
         case .split(let pattern, let behavior, let inverted):
             behavior.forEachPiece(of: range, in: text, splitBy: pattern, inverted: inverted) { piece in
-                if isLast {
-                    body(text, piece, .text)
-                } else {
-                    run(index + 1, text, piece, startsAtOrigin && piece.lowerBound == range.lowerBound, body)
-                }
+                if isLast { body(text, piece, .text) } else { run(index + 1, text, piece, origin, body) }
             }
         case .byteLevel(let addsPrefixSpace, let pattern):
             let needsSpace = addsPrefixSpace && text[range.lowerBound] != 0x20
+            let origin = needsSpace && origin > range.lowerBound ? origin - range.lowerBound + 1 : needsSpace ? 0 : origin
             let text = needsSpace ? [0x20] + text[range] : text
             let range = needsSpace ? 0..<text.count : range
             func emit(_ piece: Range<Int>) {
@@ -56,8 +51,11 @@ struct PreTokenizer: Sendable {
                     body(text, piece, .bytesOfByteLevel)
                 } else {
                     var mapped: [UInt8] = []
-                    ByteAlphabet.append(text, piece, to: &mapped)
-                    run(index + 1, mapped, 0..<mapped.count, startsAtOrigin && piece.lowerBound == range.lowerBound, body)
+                    let front = piece.clamped(to: 0..<max(0, origin))
+                    ByteAlphabet.append(text, front, to: &mapped)
+                    let newOrigin = mapped.count
+                    ByteAlphabet.append(text, front.isEmpty ? piece : front.upperBound..<piece.upperBound, to: &mapped)
+                    run(index + 1, mapped, 0..<mapped.count, newOrigin, body)
                 }
             }
             if let pattern {
@@ -69,17 +67,20 @@ struct PreTokenizer: Sendable {
             var spaced: [UInt8] = []
             spaced.reserveCapacity(range.count + range.count / 4 + replacement.count)
             let startsWithReplacement = text[range].starts(with: replacement) || text[range.lowerBound] == 0x20
-            if !startsWithReplacement, scheme == .always || (scheme == .first && startsAtOrigin) { spaced += replacement }
+            let isAtOrigin = range.lowerBound < origin
+            if !startsWithReplacement, scheme == .always || (scheme == .first && isAtOrigin) { spaced += replacement }
+            var newOrigin = isAtOrigin ? spaced.count : 0
             for position in range {
                 if text[position] == 0x20 { spaced += replacement } else { spaced.append(text[position]) }
+                if position < origin { newOrigin = spaced.count }
             }
             guard splits else {
-                run(index + 1, spaced, 0..<spaced.count, startsAtOrigin, body)
+                run(index + 1, spaced, 0..<spaced.count, newOrigin, body)
                 return
             }
             let pattern = TextPattern.literal(LiteralSearch(replacement))
             SplitBehavior.mergedWithNext.forEachPiece(of: 0..<spaced.count, in: spaced, splitBy: pattern, inverted: false) { piece in
-                run(index + 1, spaced, piece, startsAtOrigin && piece.lowerBound == 0, body)
+                run(index + 1, spaced, piece, newOrigin, body)
             }
         }
     }

@@ -56,8 +56,8 @@ struct AddedTokensReader {
         if isSpecial { specialContents.insert(bytes) }
         if token.isNormalized {
             var normalized = bytes
-            var origin = true
-            normalizer.normalize(&normalized, startsAtOrigin: &origin)
+            var originCount = 0
+            normalizer.normalize(&normalized, originCount: &originCount)
             if normalized != bytes { normalizedContent[id] = normalized }
         }
     }

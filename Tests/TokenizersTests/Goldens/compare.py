@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What Hugging Face `tokenizers` makes of nasty strings, for the test `DifferentialTests` to compare with.
 
-    compare.py TOKENIZER.json SEED COUNT OUTPUT.jsonl
+    compare.py TOKENIZER.json SEED COUNT OUTPUT.jsonl           (a COUNT of 0: strings with every scalar there is)
 
 Each line is {"text", "ids", "plain"} (ids with and without the post-processor's tokens, the decoded text of each) or {"ids", "kept", "skipped"} for
 random ids. Made for tokenizers 0.23.3.
@@ -24,7 +24,7 @@ def byte_tokens(tokenizer):
 
 
 def lines(tokenizer, seed, count):
-    for text in nasty_strings.strings(seed, count):
+    for text in nasty_strings.strings(seed, count) if count else nasty_strings.every_scalar():
         ids = tokenizer.encode(text).ids
         yield {
             "text": text, "ids": ids, "plain": tokenizer.encode(text, add_special_tokens=False).ids,

@@ -73,6 +73,13 @@ def strings(seed, count):
             yield rng.choice(["", "", " "]).join(fragment(rng) for _ in range(rng.randint(1, 10)))
 
 
+def every_scalar():
+    """Every scalar between letters, digits, spaces, marks and consonants."""
+    scalars = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    for i in range(0, len(scalars), 64):
+        yield "".join(f"a{c}b {c}{c}1{c}\u0301\u0323\u1100{c}'{c}\n{c} e{c}\u0327" for c in scalars[i:i + 64])
+
+
 def id_lists(seed, count, upper, byte_ids, special_ids):
     """Random ids: plain ones, bytes (also broken ones), special ones and such that are no token."""
     rng = random.Random(seed * 31 + 7)
