@@ -55,7 +55,7 @@ let package = Package(
             name: "ModelHub",
             dependencies: [
                 "JSON", collections, hubOnly("AsyncHTTPClient", "async-http-client"), hubOnly("NIOCore", "swift-nio"),
-                hubOnly("NIOHTTP1", "swift-nio"), hubOnly("NIOFoundationCompat", "swift-nio"), hubOnly("Crypto", "swift-crypto"),
+                hubOnly("NIOHTTP1", "swift-nio"), hubOnly("Crypto", "swift-crypto"),
             ], swiftSettings: settings),
 
         // Second floor
@@ -95,6 +95,8 @@ let package = Package(
         tests("ApusCommand", ["ApusCommand", "Tensors", "JSON"]),
 
         // Feeds the readers of files nearly right inputs; see Tests/Fuzzing.
-        .executableTarget(name: "apus-fuzz", dependencies: ["JSON", "Tensors"], path: "Tests/Fuzzing", swiftSettings: settings),
+        .executableTarget(
+            name: "apus-fuzz", dependencies: ["JSON", "Tensors", "Tokenizers", "ChatTemplates", "ModelHub", "Transformer", collections], path: "Tests/Fuzzing",
+            swiftSettings: settings),
     ]
 )

@@ -15,7 +15,7 @@ struct FuzzTarget: Sendable {
     /// Reads the input and, where it is accepted, uses what came of it. Throws what the reader throws, or a ``FuzzViolation``.
     let run: @Sendable ([UInt8]) throws -> Void
 
-    static let all: [FuzzTarget] = [.json, .safetensors, .safetensorsIndex, .npy]
+    static let all: [FuzzTarget] = [.json, .safetensors, .safetensorsIndex, .npy, .tokenizer, .template, .configuration]
 }
 
 /// The reader accepted the input but what it made of it is wrong. This is a failure; any other error is a refusal, which is as it should be.
