@@ -21,7 +21,9 @@ import Tokenizers
         return seconds
     }
 
-    private static func units() -> [String] { ["a", " ", "\n", "\u{301}", "e\u{301}", "1", "!", "<", "한", "\u{1100}", "aB", "\u{1F600}", " x", "é'"] }
+    private static func units() -> [String] {
+        ["a", " ", "\n", "\u{301}", "e\u{301}", "1", "!", "<", "한", "\u{1100}", "aB", "\u{1F600}", " x", "é'"]
+    }
 
     /// Runs of a megabyte, which some splitting patterns and merges would take hours for.
     @Test(arguments: Goldens.tokenizerNames)

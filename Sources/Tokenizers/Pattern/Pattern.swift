@@ -3,15 +3,15 @@
 /// Supported: alternatives, groups, `(?i:` for ASCII letters, classes with `\p{..}`, nesting and negation, `. ^ $ \A \z \Z`, the quantifiers
 /// `* + ? {m,n}` greedy and lazy, possessive ones behind a single character or class, look-ahead of plain characters and classes.
 /// A search takes time and memory linear in the text for every pattern, and no stack.
-struct Pattern: Sendable {
-    struct Unsupported: Error {
+package struct Pattern: Sendable {
+    package struct Unsupported: Error {
         let message: String
     }
 
     let quick: PatternProgram
     let patient: PatternProgram
 
-    init(_ text: String) throws(Unsupported) {
+    package init(_ text: String) throws(Unsupported) {
         guard text.utf8.count <= 100_000 else { throw Unsupported(message: "a pattern of more than 100,000 bytes is not supported") }
         let node: PatternNode
         do {
@@ -22,11 +22,6 @@ struct Pattern: Sendable {
         try self.init(node)
     }
 
-    /// A pattern that matches `text` itself.
-    init(literal text: String) throws(Unsupported) {
-        try self.init(.sequence(text.unicodeScalars.map { .set(ScalarSet($0.value)) }))
-    }
-
     init(_ node: PatternNode) throws(Unsupported) {
         do {
             quick = try PatternProgram(node, usesSpans: true)
@@ -34,5 +29,14 @@ struct Pattern: Sendable {
         } catch {
             throw Unsupported(message: "a pattern of more than \(PatternProgram.maximumInstructionCount) instructions is not supported")
         }
+    }
+
+    /// The byte ranges of all matches in `text`. With `patiently`, the program that remembers its states does all the work.
+    package func matches(in text: String, patiently: Bool = false) -> [Range<Int>] {
+        let bytes = Array(text.utf8)
+        var search = PatternSearch(self, in: 0..<bytes.count, steps: patiently ? 0 : nil)
+        var matches: [Range<Int>] = []
+        while let match = search.next(in: bytes) { matches.append(match) }
+        return matches
     }
 }

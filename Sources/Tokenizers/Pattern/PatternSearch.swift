@@ -32,6 +32,7 @@ struct PatternSearch {
         upper = range.upperBound
         position = lower
         stepsLeft = steps ?? (range.count.multipliedReportingOverflow(by: 64).partialValue &+ 4096)
+        if steps == 0 { becomePatient() }
     }
 
     /// The next match, leftmost first, the alternatives in their order. An empty match right behind the last match is passed over.
@@ -61,11 +62,15 @@ struct PatternSearch {
         if !isPatient {
             let end = matchQuickly(bytes, at: start)
             if end != Self.outOfSteps { return end }
-            isPatient = true
-            let bitCount = (upper - lower + 1) * max(1, pattern.patient.stateCount)
-            visited = [UInt64](repeating: 0, count: bitCount / 64 + 1)
+            becomePatient()
         }
         return matchPatiently(bytes, at: start)
+    }
+
+    private mutating func becomePatient() {
+        isPatient = true
+        let bitCount = (upper - lower + 1) * max(1, pattern.patient.stateCount)
+        visited = [UInt64](repeating: 0, count: bitCount / 64 + 1)
     }
 
     @inline(__always)
