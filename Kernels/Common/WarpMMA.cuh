@@ -14,12 +14,10 @@ APUS_DEVICE void loadMatrix4Transposed(u32 (&r)[4], u32 address) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
 }
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 APUS_DEVICE void storeMatrix4(u32 address, u32 r0, u32 r1, u32 r2, u32 r3) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r0), "r"(r1), "r"(r2),
                  "r"(r3) : "memory");
 }
-#endif
 
 // d[16, 8] += a[16, 16] * b[8, 16]^T. d: rows l / 4 (0, 1) and l / 4 + 8 (2, 3), columns 2 (l % 4) and the next.
 template <DType T> APUS_DEVICE void mmaWarp(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {

@@ -70,24 +70,24 @@ template <int count> APUS_DEVICE void pin(u32 (&d)[count]) {
 
 // N, registers, and the numbers of the operands after the accumulators.
 #define APUS_EACH_N(CASE) \
-    CASE(16, 8, 8, 9, 10, 11, 12, 13) \
-    CASE(32, 16, 16, 17, 18, 19, 20, 21) \
-    CASE(48, 24, 24, 25, 26, 27, 28, 29) \
-    CASE(64, 32, 32, 33, 34, 35, 36, 37) \
-    CASE(80, 40, 40, 41, 42, 43, 44, 45) \
-    CASE(96, 48, 48, 49, 50, 51, 52, 53) \
-    CASE(112, 56, 56, 57, 58, 59, 60, 61) \
-    CASE(128, 64, 64, 65, 66, 67, 68, 69) \
-    CASE(144, 72, 72, 73, 74, 75, 76, 77) \
-    CASE(160, 80, 80, 81, 82, 83, 84, 85) \
-    CASE(176, 88, 88, 89, 90, 91, 92, 93) \
-    CASE(192, 96, 96, 97, 98, 99, 100, 101) \
-    CASE(208, 104, 104, 105, 106, 107, 108, 109) \
-    CASE(224, 112, 112, 113, 114, 115, 116, 117) \
-    CASE(240, 120, 120, 121, 122, 123, 124, 125) \
-    CASE(256, 128, 128, 129, 130, 131, 132, 133)
+    CASE(16, 8, 8, 9, 10, 11, 12, 13, 14) \
+    CASE(32, 16, 16, 17, 18, 19, 20, 21, 22) \
+    CASE(48, 24, 24, 25, 26, 27, 28, 29, 30) \
+    CASE(64, 32, 32, 33, 34, 35, 36, 37, 38) \
+    CASE(80, 40, 40, 41, 42, 43, 44, 45, 46) \
+    CASE(96, 48, 48, 49, 50, 51, 52, 53, 54) \
+    CASE(112, 56, 56, 57, 58, 59, 60, 61, 62) \
+    CASE(128, 64, 64, 65, 66, 67, 68, 69, 70) \
+    CASE(144, 72, 72, 73, 74, 75, 76, 77, 78) \
+    CASE(160, 80, 80, 81, 82, 83, 84, 85, 86) \
+    CASE(176, 88, 88, 89, 90, 91, 92, 93, 94) \
+    CASE(192, 96, 96, 97, 98, 99, 100, 101, 102) \
+    CASE(208, 104, 104, 105, 106, 107, 108, 109, 110) \
+    CASE(224, 112, 112, 113, 114, 115, 116, 117, 118) \
+    CASE(240, 120, 120, 121, 122, 123, 124, 125, 126) \
+    CASE(256, 128, 128, 129, 130, 131, 132, 133, 134)
 
-#define APUS_SHARED_16(N, R, P0, P1, P2, P3, P4, P5, TYPE)                                                                  \
+#define APUS_SHARED_16(N, R, P0, P1, P2, P3, P4, P5, P6, TYPE)                                                                  \
     asm volatile("{.reg .pred p;\n setp.ne.b32 p, %" #P2 ", 0;\n wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE \
                  " {" APUS_LIST_##R "}, %" #P0 ", %" #P1 ", p, 1, 1, 0, %" #P3 ";}"                                         \
                  : APUS_OUT_##R(d) : "l"(a), "l"(b), "r"(accumulate), "n"(transposeB))
@@ -95,36 +95,34 @@ template <int count> APUS_DEVICE void pin(u32 (&d)[count]) {
     asm volatile("{.reg .pred p;\n setp.ne.b32 p, %" #P2 ", 0;\n wgmma.mma_async.sync.aligned.m64n" #N "k32.f32.e4m3.e4m3 {"   \
                  APUS_LIST_##R "}, %" #P0 ", %" #P1 ", p, 1, 1;}"                                                            \
                  : APUS_OUT_##R(d) : "l"(a), "l"(b), "r"(accumulate))
-#define APUS_REGISTERS_16(N, R, P0, P1, P2, P3, P4, P5, TYPE)                                                               \
+#define APUS_REGISTERS_16(N, R, P0, P1, P2, P3, P4, P5, P6, TYPE)                                                               \
     asm volatile("{.reg .pred p;\n setp.ne.b32 p, %" #P5 ", 0;\n wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE \
-                 " {" APUS_LIST_##R "}, {%" #P0 ", %" #P1 ", %" #P2 ", %" #P3 "}, %" #P4 ", p, 1, 1, " APUS_TRANSPOSE ";}"   \
-                 : APUS_OUT_##R(d) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate))
+                 " {" APUS_LIST_##R "}, {%" #P0 ", %" #P1 ", %" #P2 ", %" #P3 "}, %" #P4 ", p, 1, 1, %" #P6 ";}"            \
+                 : APUS_OUT_##R(d) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(transposeB))
 
 // d = A * B^T (+ d where accumulate is not 0); both operands by descriptor.
 template <int n, DType T, int transposeB = 0> APUS_DEVICE void mmaShared(float (&d)[n / 2], u64 a, u64 b, int accumulate) {
     static_assert(n % 16 == 0 && n <= 256, "no such product");
-#define APUS_CASE(N, R, P0, P1, P2, P3, P4, P5)                                                              \
+#define APUS_CASE(N, R, P0, P1, P2, P3, P4, P5, P6)                                                              \
     if constexpr (n == N) {                                                                                  \
         if constexpr (T == DType::e4m3) APUS_SHARED_8(N, R, P0, P1, P2);                                     \
-        else if constexpr (T == DType::f16) APUS_SHARED_16(N, R, P0, P1, P2, P3, P4, P5, "f16");             \
-        else APUS_SHARED_16(N, R, P0, P1, P2, P3, P4, P5, "bf16");                                           \
+        else if constexpr (T == DType::f16) APUS_SHARED_16(N, R, P0, P1, P2, P3, P4, P5, P6, "f16");             \
+        else APUS_SHARED_16(N, R, P0, P1, P2, P3, P4, P5, P6, "bf16");                                           \
     }
     APUS_EACH_N(APUS_CASE)
 #undef APUS_CASE
 }
 
-// d += A * B, A's fragment in registers, B stored with its N contiguous (rows are K).
-template <int n, DType T> APUS_DEVICE void mmaRegistersTransposed(float (&d)[n / 2], const u32 (&a)[4], u64 b, int accumulate) {
+// d = A * B^T (+ d), A's fragment in registers, 16-bit types; transposeB 1: B is stored with its N contiguous (rows are K).
+template <int n, DType T, int transposeB> APUS_DEVICE void mmaRegisters(float (&d)[n / 2], const u32 (&a)[4], u64 b, int accumulate) {
     static_assert(n % 16 == 0 && n <= 256, "no such product");
-#define APUS_TRANSPOSE "1"
-#define APUS_CASE(N, R, P0, P1, P2, P3, P4, P5)                                                              \
+#define APUS_CASE(N, R, P0, P1, P2, P3, P4, P5, P6)                                                              \
     if constexpr (n == N) {                                                                                  \
-        if constexpr (T == DType::f16) APUS_REGISTERS_16(N, R, P0, P1, P2, P3, P4, P5, "f16");               \
-        else APUS_REGISTERS_16(N, R, P0, P1, P2, P3, P4, P5, "bf16");                                        \
+        if constexpr (T == DType::f16) APUS_REGISTERS_16(N, R, P0, P1, P2, P3, P4, P5, P6, "f16");               \
+        else APUS_REGISTERS_16(N, R, P0, P1, P2, P3, P4, P5, P6, "bf16");                                        \
     }
     APUS_EACH_N(APUS_CASE)
 #undef APUS_CASE
-#undef APUS_TRANSPOSE
 }
 
 }  // namespace apus

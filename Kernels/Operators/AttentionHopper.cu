@@ -20,11 +20,15 @@
 // Roof: 4 D FLOPs per visible (query, key) pair at 989 TFLOP/s, or the bytes of Q, K, V, O. Figures: docs/kernels-operators.md.
 //
 // Launch. Entry apus_attention_hopper; block 128 * (1 + ATTENTION_CONSUMERS); grid min(SMs, work entries); dynamic shared memory
-// ATTENTION shared = 1024 + queryBuffers * rows * D * 2 + 2 * stages * keys * D * 2 + staging * consumers * 8192 + 256 bytes,
+// ATTENTION shared = 1024 + queryBuffers * rows * D * 2 + 2 * stages * keys * D * 2 + staging * consumers * 8192 + 512 bytes,
 // where rows = 64 * consumers. Maps (16-bit dtype, swizzle 128):
 //   mapQ  dims {D, GROUP, tokens, HEADS_KV}, strides {D, token stride, GROUP * D} elements, box {64, GROUP, rows / GROUP, 1}
 //   mapK, mapV  dims {D, HEADS_KV, tokens}, strides {D, token stride}, box {64, 1, ATTENTION_KEYS}
 // work: Work entries, one for every KV head and every rows / GROUP tokens of every sequence; starts: [grid + 1].
+
+#if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#error "compile for sm_90a; other devices take AttentionGeneric.cu"
+#endif
 
 #include "apus_constants.h"
 #include "Common/Math.cuh"
@@ -56,6 +60,9 @@
 #ifndef ATTENTION_STAGING  // 1: O leaves through a buffer of its own; 0: through the Q tile, which is then free later
 #define ATTENTION_STAGING 1
 #endif
+#ifndef ATTENTION_QUERY_REGISTERS  // 1: Q moves from its tile into registers, which frees the tile and half of S's operand reads
+#define ATTENTION_QUERY_REGISTERS 0
+#endif
 #ifndef ATTENTION_TURNS  // warpgroups take turns at issuing products
 #define ATTENTION_TURNS 0
 #endif
@@ -70,6 +77,8 @@ constexpr int pieces = head / 64;  // 128-byte column pieces
 constexpr u32 queryPiece = rows * 128, keyPiece = keys * 128;
 constexpr u32 queryBytes = pieces * queryPiece, keyBytes = pieces * keyPiece;
 constexpr u32 queryLoaded = pieces * tokensPerTile * group * 128;
+constexpr float maximumSlack = 8.0f;
+static_assert(ATTENTION_STAGING || !ATTENTION_QUERY_REGISTERS, "the Q tile is given back early");
 static_assert(keys % 16 == 0 && head % 64 == 0 && head <= 256, "whole products");
 
 struct Work {  // six 32-bit integers
@@ -117,11 +126,11 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                       void* out,         // [tokens, query heads, D], outStride elements from token to token
                       float* logSumExp,  // [query heads, tokens] or null
                       const Work* work, const int* starts, int tokens, int left, int right, float scale, i64 outStride) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     extern __shared__ u8 dynamicShared[];
     const u32 shared = (sharedAddress(dynamicShared) + 1023u) & ~1023u;
     const u32 queries = shared, keyRing = queries + queryBuffers * queryBytes, valueRing = keyRing + stages * keyBytes;
     const u32 stagingBase = valueRing + stages * keyBytes, barriers = stagingBase + ATTENTION_STAGING * consumers * 8192;
+    const u32 workSlots = barriers + 8 * (2 * queryBuffers + 4 * stages);  // [queryBuffers + 1] Work, written by the producer
     const auto queryFull = [&](u32 s) { return barriers + 8 * s; };
     const auto queryEmpty = [&](u32 s) { return barriers + 8 * (queryBuffers + s); };
     const auto keyFull = [&](u32 s) { return barriers + 8 * (2 * queryBuffers + s); };
@@ -155,6 +164,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         if constexpr (consumers == 3) registersShrink<32>();
         if (threadIdx.x < 32 && electOne()) {
             Slot q, k, v;
+            u32 described = 0;
             const auto load = [&](Slot& slot, const TensorMap& map, u32 ring, u32 full, u32 empty, const Work& w, int block) {
                 barrierWait(empty, slot.phase ^ 1);
                 barrierExpect(full, keyBytes);
@@ -168,8 +178,17 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 const Work w = next;
                 next = work[min(index + 1, end - 1)];
                 const Range range = Range::make(w, left, right);
-                if (range.empty) continue;
                 barrierWait(queryEmpty(q.index), q.phase ^ 1);
+                const u32 slot = workSlots + 32 * described;
+                if (++described > queryBuffers) described = 0;
+                storeShared16(slot, {static_cast<u32>(w.query), static_cast<u32>(w.queryEnd), static_cast<u32>(w.keyCount),
+                                     static_cast<u32>(w.position)});
+                storeShared8(slot + 16, w.kvHead, 0);
+                if (range.empty) {
+                    barrierArrive(queryFull(q.index));
+                    q.advance<queryBuffers>();
+                    continue;
+                }
                 barrierExpect(queryFull(q.index), queryLoaded);
 #pragma unroll
                 for (int piece = 0; piece < pieces; ++piece)
@@ -200,10 +219,17 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         if (self == consumers - 1) passTurn();
 
         Slot q, k, v;
-        Work next = work[first];  // read a tile ahead
+        u32 described = 0;
         for (int index = first; index < end; ++index) {
-            const Work w = next;
-            next = work[min(index + 1, end - 1)];
+            barrierWait(queryFull(q.index), q.phase);
+            const u32 slot = workSlots + 32 * described;
+            if (++described > queryBuffers) described = 0;
+            Work w;
+            {
+                const Vec4 a = loadShared16(slot);
+                const Vec2 b = loadShared8(slot + 16);
+                w = {static_cast<int>(a.x), static_cast<int>(a.y), 0, static_cast<int>(a.z), static_cast<int>(a.w), static_cast<int>(b.x)};
+            }
             const Range range = Range::make(w, left, right);
             float o[head / 2], s[keys / 2];
             u32 p[keys / 16][4];
@@ -221,6 +247,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             const int clearTo = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(w.position) + right + 1));
 
             const u32 qTile = queries + q.index * queryBytes + self * 64 * 128;
+            u32 qFragments[ATTENTION_QUERY_REGISTERS ? head / 16 : 1][4];
             const auto scores = [&] {  // S = Q K^T, issued
                 u32 kTile = keyRing + k.index * keyBytes, qBase = qTile;
                 opaque(kTile);
@@ -231,8 +258,12 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 for (int piece = 0; piece < pieces; ++piece)
 #pragma unroll
                     for (int kk = 0; kk < 4; ++kk)
-                        mmaShared<keys, type>(s, a + (piece * queryPiece + kk * 32) / 16, b + (piece * keyPiece + kk * 32) / 16,
-                                              piece > 0 || kk > 0);
+                        if constexpr (ATTENTION_QUERY_REGISTERS)
+                            mmaRegisters<keys, type, 0>(s, qFragments[ATTENTION_QUERY_REGISTERS ? 4 * piece + kk : 0],
+                                                        b + (piece * keyPiece + kk * 32) / 16, piece > 0 || kk > 0);
+                        else
+                            mmaShared<keys, type>(s, a + (piece * queryPiece + kk * 32) / 16, b + (piece * keyPiece + kk * 32) / 16,
+                                                  piece > 0 || kk > 0);
                 mmaCommit();
             };
             const auto values = [&](bool accumulate) {  // O += P V, issued
@@ -242,10 +273,12 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 mmaFence();
 #pragma unroll
                 for (int kk = 0; kk < keys / 16; ++kk)
-                    mmaRegistersTransposed<head, type>(o, p[kk], b + kk * 2048 / 16, accumulate || kk > 0);
+                    mmaRegisters<head, type, 1>(o, p[kk], b + kk * 2048 / 16, accumulate || kk > 0);
                 mmaCommit();
             };
-            // Masks, exponentiates s in place and returns the factors for what was summed before.
+            // Masks, exponentiates s in place, finds the factors for what was summed before and says whether any of them is not 1:
+            // a maximum only moves when it would otherwise leave exponentials above 2^maximumSlack, which is rare after the
+            // first block, so that O seldom has to be multiplied.
             const auto softmax = [&](int block, float (&factor)[2]) {
                 const int base = block * keys;
                 if (base < clearFrom || base + keys > clearTo) {
@@ -255,15 +288,19 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                         if (column < lowest[half] || column >= limit[half]) s[i] = -INFINITY_F;
                     }
                 }
+                bool grown = false;
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     float m = largest[half];
 #pragma unroll
                     for (int i = 0; i < keys / 2; i += 4) m = fmaxf(m, fmaxf(s[i + 2 * half], s[i + 2 * half + 1]));
                     m = groupMax<4>(m);
+                    const bool moves = (m - largest[half]) * scaleLog2 > maximumSlack;
+                    m = moves ? m : largest[half];
                     const float shift = m == -INFINITY_F ? 0.0f : m * scaleLog2;
-                    factor[half] = exp2Fast(largest[half] * scaleLog2 - shift);
+                    factor[half] = moves ? exp2Fast(largest[half] * scaleLog2 - shift) : 1.0f;
                     largest[half] = m;
+                    grown |= moves;
                     float add = 0.0f;
 #pragma unroll
                     for (int i = 0; i < keys / 2; i += 4) {
@@ -273,6 +310,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                     }
                     sum[half] = sum[half] * factor[half] + add;
                 }
+                return __any_sync(0xffffffffu, grown);
             };
             const auto toFragments = [&] {
 #pragma unroll
@@ -292,16 +330,22 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 namedSync(8, 128 * consumers);
             };
 
-            const auto outputRow = [&](int local, bool& valid) {  // of this warp's 16 rows
-                const int row = self * 64 + warp * 16 + local, token = w.query + row / group;
+            // Lanes 8 i .. 8 i + 7 store row i + 4 r of the warp's 16 in round r, 16 bytes each.
+            const int storeRow = self * 64 + warp * 16 + lane / 8;
+            constexpr bool steps = 4 % group == 0;  // four rows on: the same head, 4 / group tokens later
+            u16* const storeBase = static_cast<u16*>(out) + (w.query + storeRow / group) * outStride +
+                                   static_cast<i64>(w.kvHead * group + storeRow % group) * head + (lane % 8) * 8;
+            const auto outputRow = [&](int round, bool& valid) {
+                const int row = storeRow + 4 * round, token = steps ? w.query + storeRow / group + round * (4 / group) : w.query + row / group;
                 valid = row < tokensPerTile * group && token < w.queryEnd;
+                if (steps) return storeBase + round * (4 / group) * outStride;
                 return static_cast<u16*>(out) + token * outStride + static_cast<i64>(w.kvHead * group + row % group) * head + (lane % 8) * 8;
             };
             if (range.empty) {
 #pragma unroll 1
                 for (int i = 0; i < 4 * pieces; ++i) {
                     bool valid;
-                    u16* address = outputRow(i % 4 * 4 + lane / 8, valid) + i / 4 * 64;
+                    u16* address = outputRow(i % 4, valid) + i / 4 * 64;
                     if (valid) *reinterpret_cast<Vec4*>(address) = {0, 0, 0, 0};
                 }
                 if (logSumExp && lane % 4 == 0)
@@ -311,10 +355,21 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                         if (row < tokensPerTile * group && token < w.queryEnd)
                             logSumExp[static_cast<i64>(w.kvHead * group + row % group) * tokens + token] = -INFINITY_F;
                     }
+                release(queryEmpty(q.index));
+                q.advance<queryBuffers>();
                 continue;
             }
             float factor[2];
-            barrierWait(queryFull(q.index), q.phase);
+            if constexpr (ATTENTION_QUERY_REGISTERS) {
+#pragma unroll
+                for (int kk = 0; kk < head / 16; ++kk)
+                    loadMatrix4(qFragments[kk], qTile + (kk / 4) * queryPiece +
+                                                    swizzled<128>(warp * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), 2 * (kk % 4) + (lane >> 4)));
+                fenceToAsyncProxy();  // the tile may be overwritten now
+                __syncwarp();
+                release(queryEmpty(q.index));
+                q.advance<queryBuffers>();
+            }
             barrierWait(keyFull(k.index), k.phase);
             takeTurn();
             scores();
@@ -338,16 +393,18 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 pin(s);
                 release(keyEmpty(k.index));
                 k.advance<stages>();
-                softmax(block, factor);
+                const bool rescale = softmax(block, factor);
                 mmaWait<0>();
                 pin(o);
                 release(valueEmpty(v.index));
                 v.advance<stages>();
+                if (rescale) {
 #pragma unroll
-                for (int i = 0; i < head / 2; ++i) o[i] *= factor[(i / 2) % 2];
+                    for (int i = 0; i < head / 2; ++i) o[i] *= factor[(i / 2) % 2];
+                }
                 toFragments();
             }
-            if (ATTENTION_STAGING) {
+            if (ATTENTION_STAGING && !ATTENTION_QUERY_REGISTERS) {
                 release(queryEmpty(q.index));
                 q.advance<queryBuffers>();
             }
@@ -382,7 +439,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
                     bool valid;
-                    u16* address = outputRow(i * 4 + lane / 8, valid) + piece * 64;
+                    u16* address = outputRow(i, valid) + piece * 64;
                     const Vec4 data = loadShared16(staging + swizzled<128>(i * 4 + lane / 8, lane % 8));
                     if (valid) *reinterpret_cast<Vec4*>(address) = data;
                 }
@@ -395,5 +452,4 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             }
         }
     }
-#endif
 }

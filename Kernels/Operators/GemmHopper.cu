@@ -34,6 +34,10 @@
 //         chunk columns: 16-bit C: 64, 32 or 16, the largest that divides outputs per wgmma block; f32: 32 or 16
 // A map that the variant does not use may hold anything.
 
+#if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#error "compile for sm_90a; other devices take GemmGeneric.cu"
+#endif
+
 #include "apus_constants.h"
 #include "Common/Math.cuh"
 #include "Common/TensorCopy.cuh"
@@ -102,9 +106,6 @@
 #endif
 #ifndef GEMM_PARTS  // accumulators that take turns while promoting: 2 hides the adds, for one 64 x 128 block per warpgroup
 #define GEMM_PARTS 1
-#endif
-#ifndef GEMM_TURNS  // 1: cooperative warpgroups that promote take turns, so that one adds while the other multiplies
-#define GEMM_TURNS 0
 #endif
 #ifndef GEMM_DIRECT_STORE
 #define GEMM_DIRECT_STORE 0
@@ -203,23 +204,18 @@ struct Epilogue {
         }
     }
 
-    // The finished pair of outputs (row, column) and (row, column + 1) before residual and rounding. `at` is the index of the
-    // accumulator pair inside its 8-column block: 0 for the upper row, 2 for the lower.
-    __device__ __forceinline__ Float2 scaled(float x, float y, float scale, int column) const {
-        if (GEMM_COLUMN_SCALE == 1) scale *= arguments.columnScale[0];
-        float sx = scale, sy = scale;
-        if (GEMM_COLUMN_SCALE == 2) {
-            const Float2 two = columnPair(arguments.columnScale, column);
-            sx *= two.x;
-            sy *= two.y;
+    // Scales and biases of the input columns that a chunk is made of, read before the chunk waits for anything.
+    static constexpr int pairsPerChunk = chunkColumns / 8 * (GEMM_GATED ? 2 : 1);
+    struct Columns {
+        Float2 scale[GEMM_COLUMN_SCALE == 2 ? pairsPerChunk : 1], bias[GEMM_BIAS ? pairsPerChunk : 1];
+    };
+    __device__ __forceinline__ void loadColumns(Columns& columns, int firstInputColumn) const {
+#pragma unroll
+        for (int i = 0; i < pairsPerChunk; ++i) {
+            const int column = firstInputColumn + 8 * i + 2 * (lane % 4);
+            if (GEMM_COLUMN_SCALE == 2) columns.scale[i] = columnPair(arguments.columnScale, column);
+            if (GEMM_BIAS) columns.bias[i] = columnPair(arguments.bias, column);
         }
-        if (GEMM_COLUMN_SCALE || GEMM_ROW_SCALE) { x *= sx; y *= sy; }
-        if (GEMM_BIAS) {
-            const Float2 two = columnPair(arguments.bias, column);
-            x += two.x;
-            y += two.y;
-        }
-        return {x, y};
     }
 
     // Entries of a [N] vector for an even column and its neighbour. N is even unless C is stored directly.
@@ -234,53 +230,93 @@ struct Epilogue {
         return v;
     }
 
-    // Outputs of 8-column block `block` of the tile row `mb`; half 0 is the upper row of the thread, 1 the lower one.
-    __device__ __forceinline__ Float2 outputs(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int block, int half, float scale,
-                              int firstInputColumn) const {
-        const int pair = 2 * (lane % 4);
+    __device__ __forceinline__ Float2 scaled(float x, float y, float scale, const Columns& columns, int index) const {
+        if (GEMM_COLUMN_SCALE == 2) {
+            x *= scale * columns.scale[GEMM_COLUMN_SCALE == 2 ? index : 0].x;
+            y *= scale * columns.scale[GEMM_COLUMN_SCALE == 2 ? index : 0].y;
+        } else if (GEMM_ROW_SCALE || GEMM_COLUMN_SCALE) {
+            x *= scale;
+            y *= scale;
+        }
+        if (GEMM_BIAS) {
+            x += columns.bias[GEMM_BIAS ? index : 0].x;
+            y += columns.bias[GEMM_BIAS ? index : 0].y;
+        }
+        return {x, y};
+    }
+
+    // The pair of outputs in 8-column block `inside` of chunk column `across` and row block `mb`, before residual and rounding.
+    // half 0 is the upper row of the thread, 1 the lower one.
+    __device__ __forceinline__ Float2 outputs(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int across, int inside, int half,
+                                              float scale, const Columns& columns) const {
+        const int index = GEMM_GATED ? 2 * inside : inside, j = across * pairsPerChunk + index;
+        const int nb = j / (blockN / 8), at = 4 * (j % (blockN / 8)) + 2 * half;
+        const Float2 v = scaled(acc[mb][nb][at], acc[mb][nb][at + 1], scale, columns, index);
+        const Float2 a = activatePair<static_cast<Activation>(GEMM_ACTIVATION)>(v.x, v.y);
         if constexpr (GEMM_GATED) {
-            const int j = 2 * block, nb = j / (blockN / 8), local = j % (blockN / 8);
-            const int column = firstInputColumn + 8 * j + pair;
-            const Float2 gate = scaled(acc[mb][nb][4 * local + 2 * half], acc[mb][nb][4 * local + 2 * half + 1], scale, column);
-            const Float2 up = scaled(acc[mb][nb][4 * local + 4 + 2 * half], acc[mb][nb][4 * local + 4 + 2 * half + 1], scale, column + 8);
-            const Float2 a = activatePair<static_cast<Activation>(GEMM_ACTIVATION)>(gate.x, gate.y);
+            const Float2 up = scaled(acc[mb][nb][at + 4], acc[mb][nb][at + 5], scale, columns, index + 1);
             return {a.x * up.x, a.y * up.y};
         } else {
-            const int nb = block / (blockN / 8), local = block % (blockN / 8);
-            const Float2 v = scaled(acc[mb][nb][4 * local + 2 * half], acc[mb][nb][4 * local + 2 * half + 1], scale,
-                                    firstInputColumn + 8 * block + pair);
-            return activatePair<static_cast<Activation>(GEMM_ACTIVATION)>(v.x, v.y);
+            return a;
         }
     }
 
     __device__ __forceinline__ void run(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
+        if constexpr (GEMM_DIRECT_STORE) direct(acc, tileRow, tileColumn);
+        else staged(acc, tileRow, tileColumn);
+    }
+
+    __device__ __forceinline__ void direct(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
         const int firstRow = tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64);
         const int firstColumn = tileColumn * outTile, firstInputColumn = tileColumn * tileN;
-        float scale[2] = {1.0f, 1.0f}, squares[2] = {0.0f, 0.0f};
-        if (GEMM_ROW_SCALE == 1) scale[0] = scale[1] = arguments.rowScale[0];
-
-        if constexpr (GEMM_DIRECT_STORE) {
+        const float common = commonScale();
 #pragma unroll
-            for (int mb = 0; mb < blocksM; ++mb)
+        for (int mb = 0; mb < blocksM; ++mb)
+#pragma unroll
+            for (int across = 0; across < chunksAcross; ++across) {
+                Columns columns;
+                loadColumns(columns, firstInputColumn + across * 8 * pairsPerChunk);
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
                     if (row >= arguments.m) continue;
-                    float s = GEMM_ROW_SCALE == 2 ? __ldg(arguments.rowScale + row) : scale[half];
+                    const float s = GEMM_ROW_SCALE == 2 ? common * __ldg(arguments.rowScale + row) : common;
 #pragma unroll
-                    for (int block = 0; block < outTile / 8; ++block) {
-                        const int column = firstColumn + block * 8 + 2 * (lane % 4);
-                        const Float2 v = outputs(acc, mb, block, half, s, firstInputColumn);
+                    for (int b = 0; b < chunkColumns / 8; ++b) {
+                        const int column = firstColumn + across * chunkColumns + b * 8 + 2 * (lane % 4);
+                        const Float2 v = outputs(acc, mb, across, b, half, s, columns);
                         if (column < arguments.outColumns) storeOne<output>(arguments.c, row * arguments.rowStride + column, v.x);
-                        if (column + 1 < arguments.outColumns) storeOne<output>(arguments.c, row * arguments.rowStride + column + 1, v.y);
+                        if (column + 1 < arguments.outColumns)
+                            storeOne<output>(arguments.c, row * arguments.rowStride + column + 1, v.y);
                     }
                 }
-            return;
-        }
+            }
+    }
+
+    __device__ __forceinline__ float commonScale() const {
+        return (GEMM_ROW_SCALE == 1 ? arguments.rowScale[0] : 1.0f) * (GEMM_COLUMN_SCALE == 1 ? arguments.columnScale[0] : 1.0f);
+    }
+
+    __device__ __forceinline__ void staged(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
+        const int firstRow = tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64);
+        const int firstColumn = tileColumn * outTile, firstInputColumn = tileColumn * tileN;
+        float scale[2] = {1.0f, 1.0f}, squares[2] = {0.0f, 0.0f};
+        const float common = commonScale();
+        scale[0] = scale[1] = common;
 
 #pragma unroll
         for (int chunk = 0; chunk < chunks; ++chunk) {
             const int mb = chunk / chunksAcross, across = chunk % chunksAcross, buffer = chunk % staging;
+            Columns columns;
+            loadColumns(columns, firstInputColumn + across * 8 * pairsPerChunk);
+            if (across == 0) {
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
+                    if (GEMM_ROW_SCALE == 2) scale[half] = row < arguments.m ? common * __ldg(arguments.rowScale + row) : 0.0f;
+                    squares[half] = 0.0f;
+                }
+            }
             if (buffer == 0) {  // the previous group's stores must have read the buffers
                 if (GEMM_RESIDUAL) {
                     if (chunk > 0) {
@@ -294,21 +330,13 @@ struct Epilogue {
                     namedSync(3 + group, 128);
                 }
             }
-            if (across == 0) {
-#pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
-                    if (GEMM_ROW_SCALE == 2) scale[half] = row < arguments.m ? __ldg(arguments.rowScale + row) : 0.0f;
-                    squares[half] = 0.0f;
-                }
-            }
             const u32 base = stagingBase + buffer * chunkBytes;
             if constexpr (output == DType::f32) {
 #pragma unroll
                 for (int b = 0; b < chunkColumns / 8; ++b)
 #pragma unroll
                     for (int half = 0; half < 2; ++half) {
-                        Float2 v = outputs(acc, mb, across * (chunkColumns / 8) + b, half, scale[half], firstInputColumn);
+                        Float2 v = outputs(acc, mb, across, b, half, scale[half], columns);
                         const u32 row = warp * 16 + half * 8 + lane / 4;
                         const u32 address = base + swizzled<chunkRowBytes>(row, 2 * b + (lane % 4) / 2) + 8 * (lane % 2);
                         if (GEMM_RESIDUAL) {
@@ -329,7 +357,7 @@ struct Epilogue {
 #pragma unroll
                     for (int part = 0; part < 4; ++part) {
                         const int half = part & 1;
-                        Float2 v = outputs(acc, mb, across * (chunkColumns / 8) + b + part / 2, half, scale[half], firstInputColumn);
+                        Float2 v = outputs(acc, mb, across, b + part / 2, half, scale[half], columns);
                         if (GEMM_RESIDUAL) {
                             const Float2 r = unpack2<output>(residual[part]);
                             v.x += r.x;
@@ -383,7 +411,6 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                  const float* bias,         // [N]
                  float* statistics,         // [M, tiles of N]
                  int m, int n, int k, i64 rowStride) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     extern __shared__ u8 dynamicShared[];
     const u32 shared = (sharedAddress(dynamicShared) + 1023u) & ~1023u;
     const u32 slots = shared, stagingBase = shared + stages * stageBytes;
@@ -464,8 +491,8 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
             }
         };
         Ring ring;
-        if ((GEMM_PINGPONG || GEMM_TURNS) && group == 1) {
-            if (GEMM_PINGPONG) ring.advance(steps);
+        if (GEMM_PINGPONG && group == 1) {
+            ring.advance(steps);
             namedArrive(1, 256);  // the first turn is the other group's
         }
         float acc[blocksM][blocksN][blockN / 2];
@@ -516,7 +543,6 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
             {
                 constexpr bool single = blocksM * blocksN == 1;
                 static_assert(single || GEMM_PROMOTE == 1, "several blocks per warpgroup promote at every slot");
-                static_assert(!GEMM_TURNS || (consumers == 2 && !GEMM_PINGPONG && GEMM_PROMOTE == 1), "turns are for two");
                 static_assert(GEMM_PARTS == 1 || (single && GEMM_PROMOTE == 1), "two parts promote one block at every slot");
 #pragma unroll
                 for (int mb = 0; mb < blocksM; ++mb)
@@ -566,7 +592,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                     const int inside = GEMM_PROMOTE == 1 ? 1 : min(GEMM_PROMOTE, steps - step);
                     float part[blockN / 2];
                     u32 previous = 0;
-                    if constexpr (single && !GEMM_TURNS) {
+                    if constexpr (single) {
                         for (int s = 0; s < inside; ++s) {
                             barrierWait(full(ring.slot), ring.phase);
                             const u64 a = descriptorKMajor(slots + ring.slot * stageBytes + rowsA);
@@ -597,19 +623,12 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
 #pragma unroll
                             for (int nb = 0; nb < blocksN; ++nb) {
                                 pin(part);
-                                if (GEMM_TURNS) namedSync(1 + group, 256);
                                 mmaFence();
 #pragma unroll
-                                for (int kk = 0; kk < 4; ++kk) {
+                                for (int kk = 0; kk < 4; ++kk)
                                     mmaShared<blockN, input>(part, a + (mb * 64 * 128 + kk * 32) / 16,
                                                              b + (nb * blockN * 128 + kk * 32) / 16, kk > 0);
-                                    if (GEMM_TURNS && kk == 2) mmaCommit();
-                                }
                                 mmaCommit();
-                                if (GEMM_TURNS) {
-                                    mmaWait<1>();
-                                    namedArrive(2 - group, 256);
-                                }
                                 mmaWait<0>();
                                 pin(part);
                                 if (mb == blocksM - 1 && nb == blocksN - 1) {
@@ -630,5 +649,4 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
         if (!GEMM_DIRECT_STORE && epilogue.leader) storeWait<0>();
     }
     if (clusterSize > 1) clusterSync();  // no block leaves while another may still signal it
-#endif
 }
