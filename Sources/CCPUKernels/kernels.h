@@ -42,9 +42,11 @@ typedef struct {
     bool accumulate;
 } linear_job;
 
-// The columns [n0, n1) (n0 a multiple of the panel width) and rows [t0, t1) of a product.
+// The columns [n0, n1) (n0 a multiple of the panel or strip) and rows [t0, t1) of a product.
 typedef struct {
     size_t n0, n1, t0, t1;
+    size_t stream_end;  // the column up to which this thread will probably go on
+    bool stream_begins; // whether it begins here
 } linear_part;
 
 // The rows [r0, r1) of (query, head of the group) pairs of one sequence and key-value head. Row r is query r / group, head r % group.
@@ -112,6 +114,8 @@ extern const kernel_table apus_kernels_neon;
 
 // The scratch of the thread that runs a body: SCRATCH_FLOATS floats, 64-byte aligned.
 float *apus_pool_scratch(void);
+// The indices that the running thread began with: it comes to them in order.
+void apus_pool_own_range(size_t *first, size_t *end);
 // Runs on the caller alone, with its scratch; for work too small to share.
 void apus_pool_run_alone(apus_pool *pool, size_t count, void (*body)(void *context, size_t index), void *context);
 // Memory of the whole pool that only one call at a time uses.

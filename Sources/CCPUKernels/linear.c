@@ -12,14 +12,23 @@ typedef struct {
     size_t row_parts;     // items along T
 } linear_split;
 
+static size_t first_column(const linear_split *split, size_t part) {
+    const size_t column = split->units * part / split->column_parts * split->unit;
+    return column < split->job->N ? column : split->job->N;
+}
+
 static void run_item(void *context, size_t index) {
     const linear_split *split = context;
     const linear_job *job = split->job;
     const size_t column = index / split->row_parts, row = index % split->row_parts;
+    size_t first, end;
+    apus_pool_own_range(&first, &end);
+    const bool own = first <= index && index < end;
     linear_part part;
-    part.n0 = split->units * column / split->column_parts * split->unit;
-    part.n1 = split->units * (column + 1) / split->column_parts * split->unit;
-    if (part.n1 > job->N) part.n1 = job->N;
+    part.n0 = first_column(split, column);
+    part.n1 = first_column(split, column + 1);
+    part.stream_end = first_column(split, own ? end / split->row_parts : column + 1);
+    part.stream_begins = !own || index == first;
     part.t0 = job->T * row / split->row_parts;
     part.t1 = job->T * (row + 1) / split->row_parts;
     split->kernels->linear(job, &part, apus_pool_scratch());
@@ -32,7 +41,7 @@ static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 enum {
     ITEMS_PER_THREAD = 4,
     LEAST_TILES = 3,          // rows of an item, in tiles, when T is split
-    STREAM_BYTES = 64 << 10,  // weights of an item that streams them
+    STREAM_BYTES = 32 << 10,  // weights of an item that streams them
     ALONE = 1 << 15,          // products below which one thread is faster
 };
 

@@ -1,6 +1,7 @@
 // A fixed team of threads that runs one indexed job at a time.
 //
-// Each thread owns a contiguous range of the indices (so it walks contiguous memory) and takes from the others' ranges when its own is empty.
+// Each thread owns a contiguous range of the indices, which it takes from the front, so that it walks contiguous memory; when its own is empty
+// it takes from the back of another's.
 // A thread that comes late, because it slept or lost its core, finds the job closed and does nothing: the caller waits only for indices
 // that somebody has taken. Idle threads spin for SPIN_NANOSECONDS, which bridges the gaps inside a decode step, and then sleep.
 #include <pthread.h>
@@ -18,9 +19,9 @@ enum { CACHE_LINE = 64, SPIN_NANOSECONDS = 40000, PAUSES_PER_LOOK = 32 };
 #define INSIDE (OPEN - 1)
 #define JOB(state) ((state) >> 32)
 
+// The indices that are left: the first in the lower half, the end in the upper.
 typedef struct {
-    _Alignas(CACHE_LINE) _Atomic(size_t) next;
-    size_t end;
+    _Alignas(CACHE_LINE) _Atomic(uint64_t) left;
 } range;
 
 struct apus_pool {
@@ -33,6 +34,7 @@ struct apus_pool {
     range *ranges;
     void (*body)(void *, size_t);
     void *context;
+    size_t first;  // what index 0 of the ranges stands for
     float *scratch;
     float *shared;
     pthread_t *handles;
@@ -47,8 +49,15 @@ typedef struct {
 } worker_start;
 
 static _Thread_local float *thread_scratch;
+static _Thread_local size_t thread_first, thread_end;
 
 float *apus_pool_scratch(void) { return thread_scratch; }
+
+void apus_pool_own_range(size_t *first, size_t *end) {
+    *first = thread_first;
+    *end = thread_end;
+}
+
 float *apus_pool_shared(apus_pool *pool) { return pool->shared; }
 size_t apus_pool_threads(const apus_pool *pool) { return pool->threads; }
 
@@ -66,16 +75,28 @@ static int64_t nanoseconds(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-// Indices are taken one at a time, the own range first.
+// One index from the front or the back of a range; false when none is left.
+static bool take(range *from, bool front, size_t *index) {
+    uint64_t left = atomic_load_explicit(&from->left, memory_order_relaxed);
+    while ((uint32_t)left < left >> 32) {
+        const uint64_t rest = front ? left + 1 : left - ((uint64_t)1 << 32);
+        if (atomic_compare_exchange_weak_explicit(&from->left, &left, rest, memory_order_relaxed, memory_order_relaxed)) {
+            *index = front ? (uint32_t)left : (left >> 32) - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void take_all(apus_pool *pool, size_t self) {
     const size_t threads = pool->threads;
+    const uint64_t own = atomic_load_explicit(&pool->ranges[self].left, memory_order_relaxed);
+    thread_first = pool->first + (uint32_t)own;
+    thread_end = pool->first + (own >> 32);
     for (size_t i = 0; i < threads; i++) {
         range *from = &pool->ranges[self + i < threads ? self + i : self + i - threads];
-        while (atomic_load_explicit(&from->next, memory_order_relaxed) < from->end) {
-            const size_t index = atomic_fetch_add_explicit(&from->next, 1, memory_order_relaxed);
-            if (index >= from->end) break;
-            pool->body(pool->context, index);
-        }
+        size_t index;
+        while (take(from, i == 0, &index)) pool->body(pool->context, pool->first + index);
     }
 }
 
@@ -145,25 +166,24 @@ static void wait_until_left(apus_pool *pool) {
 void apus_pool_run_alone(apus_pool *pool, size_t count, void (*body)(void *context, size_t index), void *context) {
     float *outer = thread_scratch;
     thread_scratch = pool->scratch;
+    thread_first = 0;
+    thread_end = count;
     for (size_t i = 0; i < count; i++) body(context, i);
     thread_scratch = outer;
 }
 
-void apus_pool_run(apus_pool *pool, size_t count, void (*body)(void *context, size_t index), void *context) {
-    if (pool->threads == 1 || count <= 1) {
-        apus_pool_run_alone(pool, count, body, context);
-        return;
-    }
+// At most 2^31 indices.
+static void run_shared(apus_pool *pool, size_t first, size_t count, void (*body)(void *context, size_t index), void *context) {
     const size_t threads = pool->threads;
     const size_t share = count / threads, rest = count % threads;
     for (size_t i = 0, begin = 0; i < threads; i++) {
         const size_t end = begin + share + (i < rest);
-        pool->ranges[i].end = end;
-        atomic_store_explicit(&pool->ranges[i].next, begin, memory_order_relaxed);
+        atomic_store_explicit(&pool->ranges[i].left, (uint64_t)end << 32 | begin, memory_order_relaxed);
         begin = end;
     }
     pool->body = body;
     pool->context = context;
+    pool->first = first;
     const uint64_t job = (JOB(atomic_load_explicit(&pool->state, memory_order_relaxed)) + 1) & 0xffffffff;
     atomic_store(&pool->state, job << 32 | OPEN);
     if (atomic_load(&pool->sleepers) > 0) {
@@ -176,6 +196,15 @@ void apus_pool_run(apus_pool *pool, size_t count, void (*body)(void *context, si
     take_all(pool, 0);
     thread_scratch = outer;
     if (atomic_fetch_and(&pool->state, ~OPEN) & INSIDE) wait_until_left(pool);
+}
+
+void apus_pool_run(apus_pool *pool, size_t count, void (*body)(void *context, size_t index), void *context) {
+    if (pool->threads == 1 || count <= 1) {
+        apus_pool_run_alone(pool, count, body, context);
+        return;
+    }
+    const size_t most = (size_t)1 << 31;
+    for (size_t first = 0; first < count; first += most) run_shared(pool, first, count - first < most ? count - first : most, body, context);
 }
 
 static void free_memory(apus_pool *pool) {

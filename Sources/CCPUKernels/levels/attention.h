@@ -8,7 +8,7 @@
 
 typedef struct {
     float *panels;   // [DEPTH][PANEL], keys or values
-    float *sums;     // [TILE_ROWS][PANEL]
+    float *sums;     // [TILE_ROWS][PANEL] or [WIDE_ROWS][2 * PANEL]
     float *q;        // [ATTENTION_ROWS][TILE_STRIDE], scaled
     float *scores;   // [ATTENTION_ROWS][TILE_STRIDE]
     float *maximum;  // [ATTENTION_ROWS], of all blocks so far
@@ -110,28 +110,58 @@ INLINE void pack_queries(const attention_view *view, const attention_scratch *s,
 
 INLINE size_t tile_count(size_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS; }
 
-// scores[r][j - block begin] for the keys of span, by whole panels: columns before and after span hold other numbers.
+// All keys of span that rows [r, r + rows) see. What else there is in span weighs nothing, so leaving it out changes no bit.
+INLINE key_span seen_by_tile(const attention_view *view, key_span span, size_t r, size_t rows) {
+    const key_span first = seen_by(view, (view->r0 + r) / view->group), last = seen_by(view, (view->r0 + r + rows - 1) / view->group);
+    return within((key_span){first.begin, last.end}, span.begin, span.end);
+}
+
+// Scores of few rows by strips of keys, as far as whole strips go; returns the first key left. While keys pass, those of the next strip are
+// asked for, and the values that this strip's keys weigh.
+INLINE size_t score_strips(const attention_view *view, const attention_scratch *s, key_span span, size_t base, size_t d, size_t depth) {
+    const apus_attention_problem *p = view->problem;
+    const size_t row_bytes = p->key_stride * sizeof(float);
+    size_t j = base + (span.begin - base) / STRIP * STRIP;
+    for (; j + STRIP <= span.end; j += STRIP) {
+        const char *keys = (const char *)(view->k + j * p->key_stride + d);
+        const strip_place at = {
+            .w = keys,
+            .row_bytes = row_bytes,
+            .x = s->q,
+            .x_stride = TILE_STRIDE,
+            .next = keys + STRIP * row_bytes,
+            .line_step = row_bytes,
+            .block_step = 64,
+            .limit = (const char *)UINTPTR_MAX,
+            .between = (size_t)view->v - (size_t)view->k - STRIP * row_bytes,
+        };
+        strip_functions[view->rows - 1](APUS_F32, depth, &at, s->scores + (j - base), TILE_STRIDE, d > 0);
+    }
+    return j;
+}
+
+// scores[r][j - base] for the keys of span, by whole panels: columns before and after span hold other numbers.
 INLINE void score_block(const attention_view *view, const attention_scratch *s, key_span span, size_t base, bool first) {
     const apus_attention_problem *p = view->problem;
     const size_t D = p->head_dimension, tiles = tile_count(view->rows);
     for (size_t d = 0; d < D; d += DEPTH) {
         const size_t depth = D - d < DEPTH ? D - d : DEPTH;
         if (first || D > DEPTH) pack_queries(view, s, d, depth);
-        for (size_t j = base + (span.begin - base) / PANEL * PANEL; j < span.end; j += PANEL) {
+        size_t j = base + (span.begin - base) / PANEL * PANEL;
+        if (view->rows <= STRIP_ROWS) j = score_strips(view, s, span, base, d, depth);
+        for (; j < span.end; j += PANEL) {
             const size_t end = j + PANEL < span.end ? j + PANEL : span.end;
             pack_columns_f32(view->k + j * p->key_stride + d, p->key_stride, end - j, depth, s->panels);
-            if (view->rows <= TILE_ROWS) {
-                for (size_t next = end; next < end + PANEL && next < span.end; next++) {
-                    const char *line = (const char *)(view->k + next * p->key_stride + d);
-                    for (size_t offset = 0; offset < depth * sizeof(float); offset += 64) __builtin_prefetch(line + offset, 0, 2);
-                }
-            }
             for (size_t i = 0; i < tiles; i++) {
                 const size_t r = view->rows * i / tiles, rows = view->rows * (i + 1) / tiles - r;
-                tile_row(
-                    rows, 1, depth, s->q + r * TILE_STRIDE, s->panels, PANEL, 0, s->scores + r * TILE_STRIDE + (j - base), 0, TILE_STRIDE,
-                    d > 0 ? TILE_ADD : 0
-                );
+                const key_span seen = seen_by_tile(view, span, r, rows);
+                if (seen.end <= j || end <= seen.begin) continue;
+                for (size_t k = 0; k < depth; k += SUM_DEPTH) {
+                    tile_row(
+                        rows, 1, depth - k < SUM_DEPTH ? depth - k : SUM_DEPTH, s->q + r * TILE_STRIDE + k, s->panels + k * PANEL, PANEL, 0,
+                        s->scores + r * TILE_STRIDE + (j - base), 0, TILE_STRIDE, d + k > 0 ? TILE_ADD : 0
+                    );
+                }
             }
         }
     }
@@ -159,7 +189,7 @@ INLINE void exponentiate_row(float *scores, key_span span, key_span seen, size_t
     const float m = maximum_lane(best);
     vector total = 0;
     for (size_t j = begin; j < end; j += LANES) {
-        const vector p = exponential_of_two(load(scores + j) - m);
+        const vector p = weight(load(scores + j) - m);
         total += p;
         store(scores + j, p);
     }
@@ -190,8 +220,8 @@ typedef struct {
 INLINE joint join(float *maximum, float *sum, float block_maximum, float block_sum) {
     const float m = *maximum > block_maximum ? *maximum : block_maximum;
     joint weights;
-    weights.old = exponential_of_two((vector)(*maximum - m))[0];
-    weights.new = exponential_of_two((vector)(block_maximum - m))[0];
+    weights.old = weight((vector)(*maximum - m))[0];
+    weights.new = weight((vector)(block_maximum - m))[0];
     *sum = multiply_add((vector)*sum, (vector)weights.old, (vector)(block_sum * weights.new))[0];
     *maximum = m;
     return weights;
@@ -205,6 +235,18 @@ INLINE void join_outputs(float *out, const float *block, size_t count, joint wei
         const size_t left = count - i;
         store_some(out + i, multiply_add(load_some(out + i, left), old, load_some(block + i, left) * new), left);
     }
+}
+
+// out / sum; zeros where nothing was seen.
+INLINE void finish_output(float *out, size_t count, float sum) {
+    const float share = 1 / sum;
+    size_t i = 0;
+    if (sum == 0) {
+        memset(out, 0, count * sizeof(float));
+        return;
+    }
+    for (; i + LANES <= count; i += LANES) store(out + i, load(out + i) * share);
+    for (; i < count; i++) out[i] *= share;
 }
 
 typedef struct {
@@ -223,52 +265,60 @@ INLINE void deliver(const destination *to, size_t d, const float *sums, size_t c
     }
 }
 
-// o_b = p v for the keys of span, handed to the rows' destinations.
-INLINE void weigh_values(const attention_view *view, const attention_scratch *s, key_span span, size_t base, const destination *to, bool one_by_one) {
-    const apus_attention_problem *p = view->problem;
-    const size_t D = p->head_dimension;
-    const size_t tiles = one_by_one ? view->rows : tile_count(view->rows);
-    for (size_t d = 0; d < D; d += PANEL) {
-        const size_t columns = D - d < PANEL ? D - d : PANEL;
-        const float *values = view->v + span.begin * p->key_stride + d;
-        size_t stride = p->key_stride;
-        if (tiles > 1 || columns < PANEL) {
-            for (size_t j = 0; j < span.end - span.begin; j++) {
-                float *row = s->panels + j * PANEL;
-                if (columns == PANEL) {
+// values[keys of span][PANEL] from column d on, side by side; columns past D become zeros.
+INLINE void pack_values(const attention_view *view, key_span span, size_t d, size_t columns, float *panel) {
+    const size_t stride = view->problem->key_stride;
+    const float *values = view->v + span.begin * stride + d;
+    for (size_t j = 0; j < span.end - span.begin; j++, values += stride, panel += PANEL) {
+        if (columns == PANEL) {
 #pragma unroll
-                    for (size_t i = 0; i < PANEL; i += LANES) store(row + i, load(values + j * stride + i));
-                } else {
-                    memset(row, 0, PANEL * sizeof(float));
-                    memcpy(row, values + j * stride, columns * sizeof(float));
-                }
-            }
-            values = s->panels;
-            stride = PANEL;
-        }
-        for (size_t i = 0; i < tiles; i++) {
-            const size_t r = view->rows * i / tiles, rows = view->rows * (i + 1) / tiles - r;
-            key_span keys = span;
-            if (one_by_one) {
-                keys = within(seen_by(view, (view->r0 + r) / view->group), span.begin, span.end);
-                if (keys.begin == keys.end) continue;
-            }
-            tile_row(
-                rows, 1, keys.end - keys.begin, s->scores + r * TILE_STRIDE + (keys.begin - base), values + (keys.begin - span.begin) * stride,
-                stride, 0, s->sums, 0, PANEL, 0
-            );
-            for (size_t m = 0; m < rows; m++) deliver(&to[r + m], d, s->sums + m * PANEL, columns);
+            for (size_t i = 0; i < PANEL; i += LANES) store(panel + i, load(values + i));
+        } else {
+            memset(panel, 0, PANEL * sizeof(float));
+            memcpy(panel, values, columns * sizeof(float));
         }
     }
 }
 
-// Scores and exponentials of one block; returns whether some row sees only a part of the span.
+// o_b = p v for the keys of span, handed to the rows' destinations. Values are packed when several tiles read them.
+INLINE void weigh_values(const attention_view *view, const attention_scratch *s, key_span span, size_t base, const destination *to, bool one_by_one) {
+    const apus_attention_problem *p = view->problem;
+    const size_t D = p->head_dimension;
+    const size_t tiles = one_by_one ? view->rows : tile_count(view->rows);
+    for (size_t d = 0; d < D;) {
+        const bool packs = tiles > 1 || D - d < PANEL;
+        // Rows that a wide tile takes read two panels of values at once.
+        const size_t panels = !packs && view->rows <= WIDE_ROWS && D - d >= 2 * PANEL ? 2 : 1;
+        const size_t columns = D - d < PANEL ? D - d : panels * PANEL;
+        if (packs) pack_values(view, span, d, columns, s->panels);
+        const float *values = packs ? s->panels : view->v + span.begin * p->key_stride + d;
+        const size_t stride = packs ? PANEL : p->key_stride;
+        for (size_t i = 0; i < tiles; i++) {
+            const size_t r = view->rows * i / tiles, rows = view->rows * (i + 1) / tiles - r;
+            const key_span keys = seen_by_tile(view, span, r, rows);
+            if (keys.begin == keys.end) continue;
+            tile_row(
+                rows, panels, keys.end - keys.begin, s->scores + r * TILE_STRIDE + (keys.begin - base),
+                values + (keys.begin - span.begin) * stride, stride, PANEL, s->sums, PANEL, panels * PANEL, 0
+            );
+            for (size_t m = 0; m < rows; m++) deliver(&to[r + m], d, s->sums + m * panels * PANEL, columns);
+        }
+        d += columns;
+    }
+}
+
+// Weights of one block; returns whether some row sees only a part of what its tile sees.
 INLINE bool exponentiate_block(const attention_view *view, const attention_scratch *s, key_span span, size_t base) {
+    const size_t tiles = tile_count(view->rows);
     bool partial = false;
-    for (size_t r = 0; r < view->rows; r++) {
-        const key_span seen = within(seen_by(view, (view->r0 + r) / view->group), span.begin, span.end);
-        partial |= seen.begin != span.begin || seen.end != span.end;
-        exponentiate_row(s->scores + r * TILE_STRIDE, span, seen, base, &s->block_maximum[r], &s->block_sum[r]);
+    for (size_t i = 0; i < tiles; i++) {
+        const size_t begin = view->rows * i / tiles, end = view->rows * (i + 1) / tiles;
+        const key_span tile = seen_by_tile(view, span, begin, end - begin);
+        for (size_t r = begin; r < end; r++) {
+            const key_span seen = seen_by_tile(view, span, r, 1);
+            partial |= seen.begin != tile.begin || seen.end != tile.end;
+            exponentiate_row(s->scores + r * TILE_STRIDE, tile, seen, base, &s->block_maximum[r], &s->block_sum[r]);
+        }
     }
     return partial;
 }
@@ -303,11 +353,7 @@ static void attention(const attention_part *part, float *memory) {
         weigh_values(&view, &s, span, base, to, partial && !all_finite(&view, span));
         first = false;
     }
-    for (size_t r = 0; r < view.rows; r++) {
-        float *out = to[r].out;
-        const float share = s.sum[r] == 0 ? 0 : 1 / s.sum[r];
-        for (size_t d = 0; d < p->head_dimension; d++) out[d] = s.sum[r] == 0 ? 0 : out[d] * share;
-    }
+    for (size_t r = 0; r < view.rows; r++) finish_output(to[r].out, p->head_dimension, s.sum[r]);
 }
 
 // Where the partial of a row (token t, head h) and block begins.
@@ -352,6 +398,5 @@ static void attention_join(const apus_attention_problem *p, size_t row, const at
             join_outputs(out, values, D, join(&maximum, &sum, values[D], values[D + 1]));
         }
     }
-    const float share = sum == 0 ? 0 : 1 / sum;
-    for (size_t d = 0; d < D; d++) out[d] = sum == 0 ? 0 : out[d] * share;
+    finish_output(out, D, sum);
 }

@@ -1,26 +1,26 @@
 // exp and what activations are made of: at most a few units in the last place from the true value, NaN stays NaN.
 
-// 2^n * e^r for |r| <= 0.35, n a whole number in [-160, 130]. The polynomial is a minimax fit of e^r (relative error 3e-9).
-INLINE vector scaled_exponential(vector r, vector n) {
+// e^r for |r| <= 0.35: a minimax fit (relative error 3e-9).
+INLINE vector exponential_near_zero(vector r) {
     vector p = 0.0013813161f;
     p = multiply_add(p, r, 0.0083694104f);
     p = multiply_add(p, r, 0.041668456f);
     p = multiply_add(p, r, 0.16666515f);
     p = multiply_add(p, r, 0.49999994f);
-    p = multiply_add(p * r, r, r) + 1.0f;
-    // In two steps, so that results below the normal range and above the largest number come out right.
-    const integers whole = __builtin_convertvector(n, integers);
-    const integers first = whole >> 1;
-    const integers second = whole - first;
-    const vector a = __builtin_bit_cast(vector, (first + 127) << 23);
-    const vector b = __builtin_bit_cast(vector, (second + 127) << 23);
-    return p * a * b;
+    return multiply_add(p * r, r, r) + 1.0f;
 }
 
-// The nearest whole number of |x| < 2^22.
-INLINE vector nearest(vector x) {
+// The nearest whole number n of |x| < 2^22, by an addition that pushes the fraction out; the sum's low bits are n as an integer. No conversion
+// is used, because a conversion of NaN to an integer is undefined in C. Here NaN stays NaN in n, which is what decides.
+typedef struct {
+    vector n;
+    integers whole;
+} rounded;
+
+INLINE rounded nearest(vector x) {
     const vector magic = 0x1.8p23f;
-    return (x + magic) - magic;
+    const vector sum = x + magic;
+    return (rounded){sum - magic, __builtin_bit_cast(integers, sum) - 0x4b400000};
 }
 
 INLINE vector clamp(vector x, float low, float high) {
@@ -28,21 +28,23 @@ INLINE vector clamp(vector x, float low, float high) {
     return choose(x < (vector)low, (vector)low, x);
 }
 
-// A conversion of NaN to an integer is undefined in C, so such lanes are set aside first.
+INLINE vector power_of_two(integers n) { return __builtin_bit_cast(vector, (n + 127) << 23); }
+
 INLINE vector exponential(vector x) {
-    const integers number = x == x;
-    const vector bounded = clamp(choose(number, x, (vector)0), -110.0f, 89.0f);
-    const vector n = nearest(bounded * 1.44269504f);
-    vector r = multiply_add(n, -0.693359375f, bounded);
-    r = multiply_add(n, 2.12194440e-4f, r);
-    return choose(number, scaled_exponential(r, n), x);
+    x = clamp(x, -110.0f, 89.0f);
+    const rounded at = nearest(x * 1.44269504f);
+    vector r = multiply_add(at.n, -0.693359375f, x);
+    r = multiply_add(at.n, 2.12194440e-4f, r);
+    // In two steps, so that results below the normal range and above the largest number come out right.
+    const integers first = at.whole >> 1;
+    return exponential_near_zero(r) * power_of_two(first) * power_of_two(at.whole - first);
 }
 
-INLINE vector exponential_of_two(vector x) {
-    const integers number = x == x;
-    const vector bounded = clamp(choose(number, x, (vector)0), -160.0f, 129.0f);
-    const vector n = nearest(bounded);
-    return choose(number, scaled_exponential((bounded - n) * 0.693147181f, n), x);
+// 2^x for x <= 0, the weight of a score; what is below the normal range becomes zero.
+INLINE vector weight(vector x) {
+    x = choose(x < (vector)-127.0f, (vector)-127.0f, x);
+    const rounded at = nearest(x);
+    return exponential_near_zero((x - at.n) * 0.693147181f) * power_of_two(at.whole);
 }
 
 INLINE vector silu(vector x) { return x / (exponential(-x) + 1.0f); }

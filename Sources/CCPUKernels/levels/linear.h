@@ -10,6 +10,8 @@ typedef struct {
     float *gates;   // [GATED_ROWS][ITEM_PANELS / 2 * PANEL]
 } linear_scratch;
 
+enum { WARM_BYTES = 128 << 10 };
+
 INLINE void activate_gates(const float *gates, float *up, size_t columns, apus_activation activation) {
     size_t i = 0;
     for (; i + LANES <= columns; i += LANES) store(up + i, activate(load(gates + i), activation) * load(up + i));
@@ -53,6 +55,24 @@ INLINE void unpack(const linear_job *job, const void *w, size_t n0, size_t n1, s
     }
 }
 
+// Asks for share i of `shares` of the weights that will be unpacked next, while tiles are multiplied: those of the next products or, at the
+// end of a row, of the columns that follow.
+INLINE void ask_next(const linear_job *job, const linear_part *part, const void *w, size_t k, size_t i, size_t shares) {
+    const size_t bytes = element_bytes(job->w_type), columns = part->n1 - part->n0;
+    size_t n = part->n0, end = part->n1;
+    if (k == job->K) {
+        k = 0;
+        n = end;
+        end = part->stream_end - n < columns ? part->stream_end : n + columns;
+    }
+    const size_t depth = job->K - k < DEPTH ? job->K - k : DEPTH;
+    const size_t last = n + (end - n) * (i + 1) / shares;
+    for (n += (end - n) * i / shares; n < last; n++) {
+        const char *line = element(w, job->w_type, n * job->K + k);
+        for (size_t offset = 0; offset < depth * bytes; offset += 64) __builtin_prefetch(line + offset, 0, 2);
+    }
+}
+
 // Many rows.
 INLINE void linear_rows(const linear_job *job, const linear_part *part, const linear_scratch *scratch, size_t t0, size_t t1) {
     const size_t columns = part->n1 - part->n0;
@@ -66,6 +86,8 @@ INLINE void linear_rows(const linear_job *job, const linear_part *part, const li
         const bool last = k + depth == job->K;
         for (size_t i = 0; i < tiles; i++) {
             const size_t t = t0 + (t1 - t0) * i / tiles, rows = t0 + (t1 - t0) * (i + 1) / tiles - t;
+            ask_next(job, part, job->w, k + depth, i, tiles);
+            if (job->up) ask_next(job, part, job->up, k + depth, i, tiles);
             pack_rows(rows, depth, job->x + t * job->x_stride + k, job->x_stride, scratch->x);
             float *y = job->y + t * job->y_stride + part->n0;
             tile_to(scratch, rows, up_panel, columns, depth, y, job->y_stride, add);
@@ -89,4 +111,69 @@ static void linear_panels(const linear_job *job, const linear_part *part, float 
         const size_t end = part->t1 - t < GATED_ROWS ? part->t1 : t + GATED_ROWS;
         linear_rows(job, part, &scratch, t, end);
     }
+}
+
+// A strip of a matrix whose rows follow each other: what comes next is one stream of lines.
+INLINE strip_place place_in_stream(const linear_job *job, const linear_part *part, const void *matrix, size_t n, const float *x) {
+    const size_t row_bytes = job->K * element_bytes(job->w_type), bytes = STRIP * row_bytes;
+    const char *w = (const char *)matrix + n * row_bytes;
+    return (strip_place){
+        .w = w,
+        .row_bytes = row_bytes,
+        .x = x,
+        .x_stride = job->x_stride,
+        .next = (const char *)w + (bytes < LEAST_AHEAD ? LEAST_AHEAD : bytes),
+        .line_step = 64,
+        .block_step = STRIP * 64,
+        .limit = (const char *)matrix + part->stream_end * row_bytes,
+        .between = bytes < MOST_BETWEEN ? bytes : MOST_BETWEEN,
+    };
+}
+
+// Reads a strip once from end to end: nobody asked for a stream's first strip, and memory answers one long read sooner than many short ones.
+INLINE void warm(const linear_job *job, const linear_part *part, const void *matrix) {
+    const size_t row_bytes = job->K * element_bytes(job->w_type);
+    const char *begin = (const char *)matrix + part->n0 * row_bytes;
+    const size_t bytes = (part->n1 - part->n0 < STRIP ? part->n1 - part->n0 : STRIP) * row_bytes;
+    if (bytes > WARM_BYTES) return;
+    for (size_t i = 0; i < bytes; i += 64) {
+        uint8_t first = (uint8_t)begin[i];
+        __asm__ volatile("" : : "r"(first));
+    }
+}
+
+// The strips of a part whose columns are whole strips. More rows than one body takes pass again over a strip that is near by then.
+static void linear_strips(const linear_job *job, const linear_part *part) {
+    const size_t passes = (part->t1 - part->t0 + STRIP_ROWS - 1) / STRIP_ROWS;
+    if (part->stream_begins) {
+        warm(job, part, job->w);
+        if (job->up) warm(job, part, job->up);
+    }
+    for (size_t n = part->n0; n < part->n1; n += STRIP) {
+        for (size_t i = 0; i < passes; i++) {
+            const size_t t = part->t0 + (part->t1 - part->t0) * i / passes;
+            const size_t rows = part->t0 + (part->t1 - part->t0) * (i + 1) / passes - t;
+            const strip_function strip = strip_functions[rows - 1];
+            float *y = job->y + t * job->y_stride + n;
+            const strip_place at = place_in_stream(job, part, job->w, n, job->x + t * job->x_stride);
+            if (!job->up) {
+                strip(job->w_type, job->K, &at, y, job->y_stride, job->accumulate);
+                continue;
+            }
+            float gates[STRIP_ROWS * STRIP];
+            const strip_place up = place_in_stream(job, part, job->up, n, job->x + t * job->x_stride);
+            strip(job->w_type, job->K, &at, gates, STRIP, false);
+            strip(job->w_type, job->K, &up, y, job->y_stride, false);
+            for (size_t m = 0; m < rows; m++) activate_gates(gates + m * STRIP, y + m * job->y_stride, STRIP, job->activation);
+        }
+    }
+}
+
+static void linear(const linear_job *job, const linear_part *part, float *memory) {
+    linear_part strips = *part, rest = *part;
+    if (job->T <= FEW_ROWS) {
+        strips.n1 = rest.n0 = part->n0 + (part->n1 - part->n0) / STRIP * STRIP;
+        linear_strips(job, &strips);
+    }
+    if (rest.n0 < rest.n1) linear_panels(job, &rest, memory);
 }

@@ -26,63 +26,69 @@ INLINE vector odd_of(vector pairs, apus_dtype type) {
     return type == APUS_BF16 ? __builtin_bit_cast(vector, w & 0xffff0000u) : from_half(__builtin_convertvector(w >> 16, halves));
 }
 
-// Asks for the lines from next on and from between bytes further, once a sum has got so far.
-INLINE void ask_after(const size_t lines, const char *next, size_t between, vector sum) {
-    uint32_t zero = 0;
-    __asm__("" : "+r"(zero));
-    next += __builtin_bit_cast(words, sum)[0] & zero;
-#pragma unroll
-    for (size_t i = 0; i < lines; i++) {
-        __builtin_prefetch(next + 64 * i, 0, 3);
-        __builtin_prefetch(next + 64 * i + between, 0, 3);
-    }
-}
-
+// Where a strip lies and what is asked for while it is walked.
 typedef struct {
     const char *w;       // element [0][k]
     size_t row_bytes;
     const float *x;      // element [0][k]
     size_t x_stride;
-    const char *next;    // what to ask for
-    size_t between;
+    const char *next;    // what to ask for: STRIP lines line_step apart, then as many again block_step further, and so on
+    size_t line_step;
+    size_t block_step;
+    size_t between;      // from a line to the other one that is asked for with it
+    const char *limit;   // where there is nothing more to ask for
+    size_t asked;        // lines so far
 } strip_place;
+
+// Asks for lines, once a sum has got so far.
+INLINE void ask_after(const size_t lines, const char *next, size_t line_step, size_t between, vector sum) {
+    uint32_t zero = 0;
+    __asm__("" : "+r"(zero));
+    next += __builtin_bit_cast(words, sum)[0] & zero;
+#pragma unroll
+    for (size_t i = 0; i < lines; i++) {
+        __builtin_prefetch(next + i * line_step, 0, 3);
+        __builtin_prefetch(next + i * line_step + between, 0, 3);
+    }
+}
 
 // sums[h][M][STRIP] += x[M][h * SUM_DEPTH + k] * w[STRIP][h * SUM_DEPTH + k] for whole blocks of k below depth; returns the first k left.
 INLINE size_t strip_blocks(
-    const size_t M, const size_t halves_at_once, const apus_dtype type, strip_place at, size_t depth, vector sums[2][STRIP_ROWS][STRIP_VECTORS]
+    const size_t M, const size_t halves_at_once, const apus_dtype type, strip_place *at, size_t depth, vector sums[2][STRIP_ROWS][STRIP_VECTORS]
 ) {
     const size_t bytes = element_bytes(type), step = LANES * (4 / bytes);
-    // A request for four lines when as many have been read, or for what a block has.
+    // As many lines as are read, four at a time where a block has four.
     const size_t block_lines = LANES * LANES / 16, lines = block_lines < 4 ? block_lines : 4, columns = LANES * lines / block_lines;
     size_t k = 0;
     for (; k + step <= depth; k += step) {
 #pragma unroll
         for (size_t h = 0; h < halves_at_once; h++) {
+            const char *next = at->next + at->asked % STRIP * at->line_step + at->asked / STRIP * at->block_step;
+            if (next >= at->limit) next = at->w;
+            const size_t between = next + at->between < at->limit ? at->between : 0;
+            at->asked += block_lines * STRIP_VECTORS;
 #pragma unroll
             for (size_t s = 0; s < STRIP_VECTORS; s++) {
-                const char *w = at.w + s * LANES * at.row_bytes + (h * SUM_DEPTH + k) * bytes;
-                const float *x = at.x + h * SUM_DEPTH + k;
+                const char *w = at->w + s * LANES * at->row_bytes + (h * SUM_DEPTH + k) * bytes;
+                const float *x = at->x + h * SUM_DEPTH + k;
                 vector block[LANES];
 #pragma unroll
-                for (size_t i = 0; i < LANES; i++) block[i] = load((const float *)(w + i * at.row_bytes));
+                for (size_t i = 0; i < LANES; i++) block[i] = load((const float *)(w + i * at->row_bytes));
                 transpose(block);
 #pragma unroll
                 for (size_t i = 0; i < LANES; i++) {
                     if (type == APUS_F32) {
 #pragma unroll
-                        for (size_t m = 0; m < M; m++) sums[h][m][s] = multiply_add((vector)x[m * at.x_stride + i], block[i], sums[h][m][s]);
+                        for (size_t m = 0; m < M; m++) sums[h][m][s] = multiply_add((vector)x[m * at->x_stride + i], block[i], sums[h][m][s]);
                     } else {
                         const vector even = even_of(block[i], type), odd = odd_of(block[i], type);
 #pragma unroll
                         for (size_t m = 0; m < M; m++) {
-                            sums[h][m][s] = multiply_add((vector)x[m * at.x_stride + 2 * i], even, sums[h][m][s]);
-                            sums[h][m][s] = multiply_add((vector)x[m * at.x_stride + 2 * i + 1], odd, sums[h][m][s]);
+                            sums[h][m][s] = multiply_add((vector)x[m * at->x_stride + 2 * i], even, sums[h][m][s]);
+                            sums[h][m][s] = multiply_add((vector)x[m * at->x_stride + 2 * i + 1], odd, sums[h][m][s]);
                         }
                     }
-                    if (i % columns == 0) {
-                        ask_after(lines, at.next, at.between, sums[h][0][s]);
-                        at.next += 64 * lines;
-                    }
+                    if (i % columns == 0) ask_after(lines, next + (s * block_lines + i / columns * lines) * at->line_step, at->line_step, between, sums[h][0][s]);
                 }
             }
         }
@@ -91,12 +97,9 @@ INLINE size_t strip_blocks(
 }
 
 // c[M][STRIP] (+)= x[M][K] * w[STRIP][K]^T.
-INLINE void strip_body(
-    const size_t M, const apus_dtype type, size_t K, const float *x, size_t x_stride, const void *w, float *c, size_t c_stride, bool add
-) {
-    const size_t bytes = element_bytes(type), row_bytes = K * bytes, strip_bytes = STRIP * row_bytes;
-    const char *ahead = (const char *)w + (strip_bytes < LEAST_AHEAD ? LEAST_AHEAD : strip_bytes);
-    strip_place at = {.row_bytes = row_bytes, .x_stride = x_stride, .between = strip_bytes < MOST_BETWEEN ? strip_bytes : MOST_BETWEEN};
+INLINE void strip_body(const size_t M, const apus_dtype type, size_t K, strip_place at, float *c, size_t c_stride, bool add) {
+    const size_t bytes = element_bytes(type);
+    const strip_place start = at;
     for (size_t k = 0; k < K;) {
         const size_t halves_at_once = M <= 2 && K - k >= 2 * SUM_DEPTH ? 2 : 1;
         const size_t depth = K - k < SUM_DEPTH ? K - k : SUM_DEPTH;
@@ -109,18 +112,17 @@ INLINE void strip_body(
                 for (size_t s = 0; s < STRIP_VECTORS; s++) sums[h][m][s] = 0;
             }
         }
-        at.w = element(w, type, k);
-        at.x = x + k;
-        at.next = ahead + k * bytes * STRIP;
-        size_t done = halves_at_once == 2 ? strip_blocks(M, 2, type, at, depth, sums) : strip_blocks(M, 1, type, at, depth, sums);
+        at.w = start.w + k * bytes;
+        at.x = start.x + k;
+        size_t done = halves_at_once == 2 ? strip_blocks(M, 2, type, &at, depth, sums) : strip_blocks(M, 1, type, &at, depth, sums);
         for (; done < depth; done++) {
             float column[STRIP];
-            for (size_t i = 0; i < STRIP; i++) column[i] = load_some_as_float(at.w + i * row_bytes + done * bytes, type, 1)[0];
+            for (size_t i = 0; i < STRIP; i++) column[i] = load_some_as_float(at.w + i * at.row_bytes + done * bytes, type, 1)[0];
 #pragma unroll
             for (size_t m = 0; m < M; m++) {
 #pragma unroll
                 for (size_t s = 0; s < STRIP_VECTORS; s++) {
-                    sums[0][m][s] = multiply_add((vector)at.x[m * x_stride + done], load(column + s * LANES), sums[0][m][s]);
+                    sums[0][m][s] = multiply_add((vector)at.x[m * at.x_stride + done], load(column + s * LANES), sums[0][m][s]);
                 }
             }
         }
@@ -138,16 +140,14 @@ INLINE void strip_body(
     }
 }
 
-#define DEFINE_STRIP(M)                                                                                                                    \
-    KERNEL void strip_##M(                                                                                                                 \
-        apus_dtype type, size_t K, const float *x, size_t x_stride, const void *w, float *c, size_t c_stride, bool add                     \
-    ) {                                                                                                                                    \
-        if (type == APUS_F32) strip_body(M, APUS_F32, K, x, x_stride, w, c, c_stride, add);                                                \
-        if (type == APUS_F16) strip_body(M, APUS_F16, K, x, x_stride, w, c, c_stride, add);                                                \
-        if (type == APUS_BF16) strip_body(M, APUS_BF16, K, x, x_stride, w, c, c_stride, add);                                              \
+#define DEFINE_STRIP(M)                                                                                             \
+    KERNEL void strip_##M(apus_dtype type, size_t K, const strip_place *at, float *c, size_t c_stride, bool add) { \
+        if (type == APUS_F32) strip_body(M, APUS_F32, K, *at, c, c_stride, add);                                    \
+        if (type == APUS_F16) strip_body(M, APUS_F16, K, *at, c, c_stride, add);                                    \
+        if (type == APUS_BF16) strip_body(M, APUS_BF16, K, *at, c, c_stride, add);                                  \
     }
 
-typedef void (*strip_function)(apus_dtype, size_t, const float *, size_t, const void *, float *, size_t, bool);
+typedef void (*strip_function)(apus_dtype, size_t, const strip_place *, float *, size_t, bool);
 
 DEFINE_STRIP(1)
 DEFINE_STRIP(2)
@@ -171,35 +171,3 @@ static const strip_function strip_functions[STRIP_ROWS] = {
     strip_7, strip_8,
 #endif
 };
-
-// The strips of a part whose columns are whole strips. More rows than one body takes pass again over a strip that is near by then.
-static void linear_strips(const linear_job *job, const linear_part *part) {
-    const size_t passes = (part->t1 - part->t0 + STRIP_ROWS - 1) / STRIP_ROWS;
-    for (size_t n = part->n0; n < part->n1; n += STRIP) {
-        const void *w = element(job->w, job->w_type, n * job->K);
-        for (size_t i = 0; i < passes; i++) {
-            const size_t t = part->t0 + (part->t1 - part->t0) * i / passes;
-            const size_t rows = part->t0 + (part->t1 - part->t0) * (i + 1) / passes - t;
-            const strip_function strip = strip_functions[rows - 1];
-            const float *x = job->x + t * job->x_stride;
-            float *y = job->y + t * job->y_stride + n;
-            if (!job->up) {
-                strip(job->w_type, job->K, x, job->x_stride, w, y, job->y_stride, job->accumulate);
-                continue;
-            }
-            float gates[STRIP_ROWS * STRIP];
-            strip(job->w_type, job->K, x, job->x_stride, w, gates, STRIP, false);
-            strip(job->w_type, job->K, x, job->x_stride, element(job->up, job->w_type, n * job->K), y, job->y_stride, false);
-            for (size_t m = 0; m < rows; m++) activate_gates(gates + m * STRIP, y + m * job->y_stride, STRIP, job->activation);
-        }
-    }
-}
-
-static void linear(const linear_job *job, const linear_part *part, float *memory) {
-    linear_part strips = *part, rest = *part;
-    if (job->T <= FEW_ROWS) {
-        strips.n1 = rest.n0 = part->n0 + (part->n1 - part->n0) / STRIP * STRIP;
-        linear_strips(job, &strips);
-    }
-    if (rest.n0 < rest.n1) linear_panels(job, &rest, memory);
-}

@@ -6,8 +6,8 @@
 #include "exponential.h"
 #include "transpose.h"
 #include "tile.h"
-#include "linear.h"
 #include "strip.h"
+#include "linear.h"
 #include "attention.h"
 #include "rows.h"
 

@@ -57,12 +57,17 @@ INLINE float sum_lanes(vector v) {
     return lanes[0];
 }
 
+// The greatest lane; not a number when a lane is none.
 INLINE float maximum_lane(vector v) {
     float lanes[LANES];
     memcpy(lanes, &v, sizeof v);
-    float best = lanes[0];
-    for (size_t i = 1; i < LANES; i++) best = lanes[i] > best || best != best ? lanes[i] : best;
-    return best;
+    for (size_t width = LANES / 2; width > 0; width /= 2) {
+        for (size_t i = 0; i < width; i++) {
+            const float a = lanes[i], b = lanes[i + width];
+            lanes[i] = a > b || a != a ? a : b;
+        }
+    }
+    return lanes[0];
 }
 
 // ---- Weights to fp32. type is a constant wherever these are inlined.
