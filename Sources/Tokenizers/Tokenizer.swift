@@ -44,8 +44,7 @@ public final class Tokenizer: Sendable {
         if let version = file.section("version"), try version.string() != "1.0" {
             throw version.failure(.unsupported, "'\(try version.string())' is not supported; supported is 1.0")
         }
-        guard let modelStart = file.model else { throw TokenizerError(.missing, at: "", "'model' is missing") }
-        let reader = try ModelReader(modelStart)
+        guard let reader = file.model else { throw TokenizerError(.missing, at: "", "'model' is missing") }
         let model = reader.model
         let preTokenizer = try file.section("pre_tokenizer")?.preTokenizer() ?? PreTokenizer()
         var normalizer = try file.section("normalizer")?.normalizer() ?? Normalizer()

@@ -7,13 +7,14 @@ struct ModelReader {
     private(set) var unknownToken: String?
 
     private var hasVocabulary = false
-    private var merges: JSONReader?
+    private var hasMerges = false
+    /// Merges that stand before the vocabulary, which they need.
+    private var early: JSONReader?
     private var canCutAtMark = true
 
-    init(_ start: JSONReader) throws(TokenizerError) {
+    init(_ reader: inout JSONReader) throws(TokenizerError) {
         var path = "model"
         do {
-            var reader = start
             try reader.beginObject()
             while let key = try reader.nextKey() {
                 path = "model.\(key)"
@@ -23,10 +24,16 @@ struct ModelReader {
                     guard type == "BPE" else { throw TokenizerError(.unsupported, at: path, "'\(type)' is not supported; supported is BPE") }
                 case "vocab":
                     try readVocabulary(&reader)
+                    try finishVocabulary()
                 case "merges":
-                    // Needs the vocabulary, which may stand behind it.
-                    merges = reader
-                    try reader.skipValue()
+                    guard !hasMerges else { throw TokenizerError(.invalid, at: path, "stands twice") }
+                    hasMerges = true
+                    if hasVocabulary {
+                        try readMerges(&reader)
+                    } else {
+                        early = reader
+                        try reader.skipValue()
+                    }
                 case "dropout":
                     if try reader.peekKind() == .null {
                         try reader.readNull()
@@ -45,13 +52,11 @@ struct ModelReader {
                 }
             }
             path = "model"
-            guard hasVocabulary, var merges else {
+            guard hasVocabulary, hasMerges else {
                 throw TokenizerError(.missing, at: path, hasVocabulary ? "'merges' is missing" : "'vocab' is missing")
             }
-            path = "model.vocab"
-            try finishVocabulary()
             path = "model.merges"
-            try readMerges(&merges)
+            if var early { try readMerges(&early) }
         } catch let error as JSONError {
             throw TokenizerError(error, at: path)
         } catch let error as TokenizerError {

@@ -1,14 +1,14 @@
 import JSON
 
-/// The parts of a `tokenizer.json`, read in any order: the small ones as values, the model where it lies.
+/// The parts of a `tokenizer.json`, in any order: the small ones as values, the model read where it lies.
 struct TokenizerFile {
     static let maximumByteCount = 1 << 30
     /// Larger sections than this, outside the model and the added tokens, are refused: a JSON value takes many times its text.
     static let maximumSectionByteCount = 1 << 20
 
     private(set) var sections: [String: JSONValue] = [:]
-    /// Readers that stand before the part's value.
-    private(set) var model: JSONReader?
+    private(set) var model: ModelReader?
+    /// Stands before the value: the tokens need the model and the normaliser, which may come behind them.
     private(set) var addedTokens: JSONReader?
 
     init(_ bytes: [UInt8]) throws(TokenizerError) {
@@ -24,8 +24,7 @@ struct TokenizerFile {
                 section = key
                 switch key {
                 case "model":
-                    model = reader
-                    try reader.skipValue()
+                    model = try ModelReader(&reader)
                 case "added_tokens":
                     addedTokens = reader
                     try reader.skipValue()

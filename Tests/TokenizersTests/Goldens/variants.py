@@ -117,4 +117,5 @@ def main():
                     if isinstance(error, KeyboardInterrupt): raise
 
 
-main()
+if __name__ == "__main__":
+    main()
