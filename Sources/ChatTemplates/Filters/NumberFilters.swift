@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 extension FilterCatalog {
@@ -99,7 +99,9 @@ extension Renderer {
         if precision < -308 { return Double(signOf: number, magnitudeOf: 0) }
         if precision >= 0 {
             let text = DecimalExpansion(number, places: precision).text
-            guard let result = Double((number.sign == .minus ? "-" : "") + text), result.isFinite else { throw Failure.value("rounded value too large to represent") }
+            guard let result = Double((number.sign == .minus ? "-" : "") + text), result.isFinite else {
+                throw Failure.value("rounded value too large to represent")
+            }
             return result
         }
         // Ten to a negative power: round the whole number's decimal digits, half to even on the exact value.
@@ -107,13 +109,22 @@ extension Renderer {
         let kept = text.count + precision
         guard kept >= 0 else { return Double(signOf: number, magnitudeOf: 0) }
         let rest = text[kept...]
-        let isExactHalf = rest.first == UInt8(ascii: "5") && rest.dropFirst().allSatisfy { $0 == UInt8(ascii: "0") } && number.magnitude == number.magnitude.rounded(.towardZero)
+        let isExactHalf =
+            rest.first == UInt8(ascii: "5") && rest.dropFirst().allSatisfy { $0 == UInt8(ascii: "0") }
+            && number.magnitude == number.magnitude.rounded(.towardZero)
         let lastIsOdd = kept > 0 && text[kept - 1] % 2 == 1
         let roundsUp = isExactHalf ? lastIsOdd : (rest.first ?? 0) >= UInt8(ascii: "5")
-        let head = kept == 0 ? 0 : Double(String(utf8Bytes: text[..<kept])) ?? 0
-        if roundsUp, head >= 0x1p53 { throw Failure.unsupported("rounding so big a number is not supported") }
-        guard let result = Double("\(Int(head < 0x1p53 ? head : 0) + (roundsUp ? 1 : 0))e\(-precision)"), head < 0x1p53 else {
-            throw Failure.unsupported("rounding so big a number is not supported")
+        var head = [UInt8(ascii: "0")] + text[..<kept]
+        if roundsUp {
+            var index = head.count - 1
+            while head[index] == UInt8(ascii: "9") {
+                head[index] = UInt8(ascii: "0")
+                index -= 1
+            }
+            head[index] += 1
+        }
+        guard let result = Double("\(String(utf8Bytes: head))e\(-precision)"), result.isFinite else {
+            throw Failure.value("rounded value too large to represent")
         }
         return Double(signOf: number, magnitudeOf: result)
     }

@@ -90,7 +90,8 @@ extension Renderer {
 
     fileprivate func isKnown(_ value: Value, _ arguments: CallArguments, _ names: Set<String>) throws -> Bool {
         try arguments.expectNone("the test")
-        return names.contains(value.text ?? "")
+        guard case .string(let name) = try Key(value) else { return false }
+        return names.contains(name)
     }
 
     /// Python's `is`, where it does not depend on how Python shares its objects.

@@ -42,8 +42,7 @@ extension Renderer {
     func callMethod(_ name: String, of receiver: Value, _ arguments: CallArguments) throws -> Value {
         switch receiver {
         case .string(let text): return try callTextMethod(name, text, arguments)
-        case .markup:
-            throw Failure.unsupported("the method '\(name)' of a safe text is not supported")
+        case .markup(let text): return try callMarkupMethod(name, text, arguments)
         case .dict(let entries): return try callDictMethod(name, entries, arguments)
         case .list(let items), .tuple(let items): return try callListMethod(name, receiver, items.elements, arguments)
         case .range: return try callListMethod(name, receiver, elements(of: receiver), arguments)
@@ -61,6 +60,27 @@ extension Renderer {
             try arguments.expectNone(name)
             return .bool(number.isFinite && number == number.rounded())
         default: throw Failure.unsupported("the method '\(name)' of a \(receiver.typeName) is not supported")
+        }
+    }
+
+    /// A safe text escapes the texts that are put into it and stays safe.
+    private func callMarkupMethod(_ name: String, _ text: String, _ arguments: CallArguments) throws -> Value {
+        var arguments = arguments
+        switch name {
+        case "capitalize", "title", "lower", "upper", "replace", "ljust", "rjust", "lstrip", "rstrip", "center", "strip", "expandtabs",
+            "swapcase", "zfill", "casefold", "removeprefix", "removesuffix":
+            arguments.positional = arguments.positional.map { if case .string(let text) = $0 { .string(text.markupEscaped) } else { $0 } }
+        case "split", "rsplit", "splitlines", "partition", "rpartition", "startswith", "endswith", "find", "rfind", "index", "rindex", "count",
+            "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle",
+            "isupper":
+            break
+        default: throw Failure.unsupported("the method '\(name)' of a safe text is not supported")
+        }
+        func safe(_ value: Value) -> Value { if case .string(let text) = value { .markup(text) } else { value } }
+        switch try callTextMethod(name, text, arguments) {
+        case .list(let items): return try .list(items.elements.map(safe))
+        case .tuple(let items): return try .tuple(items.elements.map(safe))
+        case let value: return safe(value)
         }
     }
 

@@ -129,7 +129,9 @@ extension Renderer {
         let scalars = Array(text.unicodeScalars)
         let range = try searchRange(start, stop, count: scalars.count)
         if let first = start?.index, first > scalars.count { return nil }
-        if range.isEmpty, let bounds = try? Self.indices(scalars.count, start ?? .null, stop ?? .null, .null), bounds.stop < bounds.start { return nil }
+        if range.isEmpty, let bounds = try? Self.indices(scalars.count, start ?? .null, stop ?? .null, .null), bounds.stop < bounds.start {
+            return nil
+        }
         return (String(scalars: scalars[range]), range.lowerBound)
     }
 
@@ -211,7 +213,9 @@ extension Renderer {
             return filling(left) + text + filling(count - left)
         default:
             let hasSign = text.utf8.first == UInt8(ascii: "-") || text.utf8.first == UInt8(ascii: "+")
-            return hasSign ? String(utf8Bytes: Array(text.utf8.prefix(1))) + filling(count) + String(utf8Bytes: Array(text.utf8.dropFirst())) : filling(count) + text
+            return hasSign
+                ? String(utf8Bytes: Array(text.utf8.prefix(1))) + filling(count) + String(utf8Bytes: Array(text.utf8.dropFirst()))
+                : filling(count) + text
         }
     }
 

@@ -133,7 +133,9 @@ extension Renderer {
 
     /// What Python's `dict(...)` takes: a mapping or pairs, then names.
     private func makeStorage(_ function: String, _ arguments: CallArguments) throws -> OrderedDictionary<Key, Value> {
-        guard arguments.positional.count <= 1 else { throw Failure.type("\(function) expected at most 1 argument, got \(arguments.positional.count)") }
+        guard arguments.positional.count <= 1 else {
+            throw Failure.type("\(function) expected at most 1 argument, got \(arguments.positional.count)")
+        }
         var storage: OrderedDictionary<Key, Value> = [:]
         switch arguments.positional.first {
         case nil: break

@@ -6,7 +6,13 @@ extension Renderer {
         switch expression {
         case .literal(let literal): return literal.value
         case .name(let name): return value(of: name)
-        default: return try deeper { try evaluateCompound(expression) }
+        default:
+            let value = try deeper { try evaluateCompound(expression) }
+            if case .double(let number) = value, !number.isFinite, expression.isConstant {
+                // Jinja writes the constant into Python source, which has no such literal.
+                throw Failure.unsupported("a constant that is not finite is not supported")
+            }
+            return value
         }
     }
 
@@ -37,7 +43,13 @@ extension Renderer {
         case .item(let container, let index):
             let value = try evaluate(container)
             return try item(evaluate(index), of: value)
-        case .slice(let container, let start, let stop, let step): return try evaluateSlice(container, start, stop, step)
+        case .slice(let container, let start, let stop, let step):
+            do {
+                return try evaluateSlice(container, start, stop, step)
+            } catch let failure as Failure where failure.code == .type && expression.isConstant {
+                // Jinja computes it while compiling, by other rules, and may take it for undefined.
+                throw Failure.unsupported("slicing this constant is not supported")
+            }
         case .call(let callee, let arguments, let line):
             let function = try evaluate(callee)
             let values = try evaluate(arguments)
@@ -167,7 +179,7 @@ extension Expression {
     /// Whether Jinja computes it while compiling.
     var isConstant: Bool {
         switch self {
-        case .name, .call, .slice: return false
+        case .name, .call: return false
         case .conditional(_, _, let otherwise): if otherwise == nil { return false }
         case .filter(let operand, let name, _, _):
             if operand == nil || !FilterCatalog.names.contains(name) || FilterCatalog.needsContext.contains(name) { return false }

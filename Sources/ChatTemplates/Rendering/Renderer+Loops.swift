@@ -128,7 +128,11 @@ final class LoopContext {
         case "depth": .int(1)
         case "depth0": .int(0)
         case "previtem":
-            if index0 == 0 { .undefined(Undefined("there is no previous item")) } else { before ?? .undefined(Undefined("there is no previous item")) }
+            if index0 == 0 {
+                .undefined(Undefined("there is no previous item"))
+            } else {
+                before ?? .undefined(Undefined("there is no previous item"))
+            }
         case "nextitem": try next ?? .undefined(Undefined("there is no next item"))
         case "cycle", "changed": .method(BoundMethod(.loop(self), name))
         default: nil

@@ -22,9 +22,15 @@ extension Lexer {
         let isIdentifier =
             name.first.map { $0 == "_" || $0.properties.isXIDStart } == true && name.dropFirst().allSatisfy { $0.properties.isXIDContinue }
         guard isIdentifier else { throw fail("invalid character in the name \(text(position..<end).pythonRepresentation)") }
+        // Names are keys of dictionaries; hashing puts a run of combining marks in order, in time quadratic in its length.
+        guard name.count <= Self.longestName else {
+            throw ChatTemplateError(.limit, line: line, "a name is longer than \(Self.longestName) characters")
+        }
         tokens.append(Token(kind: .name(text(position..<end)), line: line))
         advance(to: end)
     }
+
+    private static let longestName = 256
 
     func text(_ range: Range<Int>) -> String {
         var view = String.UnicodeScalarView()
@@ -172,6 +178,7 @@ extension Lexer {
     private func scalar(_ value: UInt32) throws(ChatTemplateError) -> Unicode.Scalar {
         if let scalar = Unicode.Scalar(value) { return scalar }
         throw value <= 0x10FFFF
-            ? ChatTemplateError(.unsupported, line: line, "a lone surrogate in a string is not supported") : fail("illegal Unicode character in a string")
+            ? ChatTemplateError(.unsupported, line: line, "a lone surrogate in a string is not supported")
+            : fail("illegal Unicode character in a string")
     }
 }

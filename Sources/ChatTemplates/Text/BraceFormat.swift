@@ -64,7 +64,8 @@ extension Renderer {
                     throw Failure.value("malformed field in format string")
                 }
                 let key = String(scalars: path[(end + 1)..<close])
-                value = try item(key.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 } ? Int(key).map { .int($0) } ?? .string(key) : .string(key), of: value)
+                value = try item(
+                    key.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 } ? Int(key).map { .int($0) } ?? .string(key) : .string(key), of: value)
                 end = close + 1
             }
         }

@@ -48,7 +48,7 @@ extension Double {
 
     /// `float(text)`: nil where Python raises `ValueError`.
     init?(pythonText text: String) {
-        var bytes = Array(text.stripped(nil).utf8)
+        var bytes = Array(text.stripped(nil).withASCIIDigits.utf8)
         let lowered = String(utf8Bytes: bytes).pythonLowercased
         switch lowered.utf8.first == UInt8(ascii: "-") || lowered.utf8.first == UInt8(ascii: "+") ? String(lowered.dropFirst()) : lowered {
         case "inf", "infinity":
@@ -94,11 +94,23 @@ extension Double {
     }
 }
 
+extension String {
+    /// Decimal digits of all scripts as ASCII, which `int` and `float` read alike.
+    fileprivate var withASCIIDigits: String {
+        if utf8.allSatisfy({ $0 < 0x80 }) { return self }
+        return String(
+            scalars: unicodeScalars.map { scalar in
+                guard scalar.isPythonDecimal, let digit = scalar.properties.numericValue, digit >= 0, digit < 10 else { return scalar }
+                return Unicode.Scalar(UInt8(digit) + 0x30)
+            })
+    }
+}
+
 extension Int {
     /// `int(text, radix)`: nil where Python raises `ValueError`.
     static func pythonParsed(_ text: String, radix: Int) throws -> Int? {
         guard radix == 0 || (2...36).contains(radix) else { throw Failure.value("int() base must be >= 2 and <= 36, or 0") }
-        var bytes = Array(text.stripped(nil).utf8)
+        var bytes = Array(text.stripped(nil).withASCIIDigits.utf8)
         var (isNegative, radix) = (false, radix)
         if let sign = bytes.first, sign == UInt8(ascii: "-") || sign == UInt8(ascii: "+") {
             isNegative = sign == UInt8(ascii: "-")
@@ -117,16 +129,14 @@ extension Int {
             if bytes.first == UInt8(ascii: "0"), bytes.contains(where: { $0 != UInt8(ascii: "0") && $0 != UInt8(ascii: "_") }) { return nil }
             radix = 10
         }
-        if !bytes.allSatisfy({ $0 < 0x80 }) {
-            throw Failure.unsupported("a number in digits beyond ASCII is not supported")
-        }
         let base = radix
-        let isDigit: (UInt8) -> Bool = { Unicode.Scalar($0).hexadecimalValue.map { $0 < base } ?? (base > 16 && Character(Unicode.Scalar($0)).isLetter) }
-        guard Double.removeUnderscores(&bytes, isDigit: isDigit), let first = bytes.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-") else {
+        let isDigit: (UInt8) -> Bool = { $0 < 0x80 && Int(String(Unicode.Scalar($0)), radix: base) != nil }
+        guard Double.removeUnderscores(&bytes, isDigit: isDigit), let first = bytes.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-")
+        else {
             return nil
         }
         let digits = String(utf8Bytes: bytes)
-        guard bytes.allSatisfy({ Int(String(Unicode.Scalar($0)), radix: base) != nil }) else { return nil }
+        guard bytes.allSatisfy(isDigit) else { return nil }
         guard let value = Int((isNegative ? "-" : "") + digits, radix: base) else { throw Failure.integerRange }
         return value
     }

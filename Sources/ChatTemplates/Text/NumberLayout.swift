@@ -11,11 +11,12 @@ struct NumberLayout {
 
     func pad(_ text: String, defaultAlignment: Unicode.Scalar, _ renderer: Renderer) throws -> String {
         guard let width else { return text }
-        let name = switch alignment ?? defaultAlignment {
-        case "<": "ljust"
-        case "^": "format"
-        default: "rjust"
-        }
+        let name =
+            switch alignment ?? defaultAlignment {
+            case "<": "ljust"
+            case "^": "format"
+            default: "rjust"
+            }
         guard name == "format" else { return try renderer.padded(text, to: width, with: fill, name) }
         // The odd place goes to the right here, other than in `str.center`.
         let missing = max(0, width - text.scalarCount)
@@ -30,7 +31,9 @@ struct NumberLayout {
     }
 
     func layOut(_ value: Double, _ renderer: Renderer) throws -> String {
-        guard value.isFinite else { return try NumberLayout(copying: self, zeros: false).finish(isNegative: value < 0, value.isNaN ? "nan" : "inf", renderer) }
+        guard value.isFinite else {
+            return try NumberLayout(copying: self, zeros: false).finish(isNegative: value < 0, value.isNaN ? "nan" : "inf", renderer)
+        }
         let places = precision ?? 6
         guard places <= DecimalExpansion.maximumPlaces else { throw Failure.limit("a precision above \(DecimalExpansion.maximumPlaces) is too big") }
         try renderer.charge(places + 64)

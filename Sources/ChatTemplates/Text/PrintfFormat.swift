@@ -117,7 +117,9 @@ private struct PrintfFormatter {
         case "c":
             if let text = value.text, text.unicodeScalars.count == 1 { return try specification.pad(text, defaultAlignment: ">", renderer) }
             guard let integer = value.index else { throw Failure.type("%c requires int or char") }
-            guard let code = UInt32(exactly: integer), let character = Unicode.Scalar(code) else { throw Failure.value("%c arg not in range(0x110000)") }
+            guard let code = UInt32(exactly: integer), let character = Unicode.Scalar(code) else {
+                throw Failure.value("%c arg not in range(0x110000)")
+            }
             return try specification.pad(String(character), defaultAlignment: ">", renderer)
         case "e", "E", "g", "G": throw Failure.unsupported("the conversion %\(type) is not supported")
         default: throw Failure.value("unsupported format character '\(type)'")

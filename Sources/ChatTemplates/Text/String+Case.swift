@@ -99,7 +99,10 @@ extension String {
         var found = false
         for scalar in unicodeScalars {
             let properties = scalar.properties
-            if lower ? properties.isUppercase || properties.generalCategory == .titlecaseLetter : properties.isLowercase || properties.generalCategory == .titlecaseLetter {
+            if lower
+                ? properties.isUppercase || properties.generalCategory == .titlecaseLetter
+                : properties.isLowercase || properties.generalCategory == .titlecaseLetter
+            {
                 return false
             }
             if lower ? properties.isLowercase : properties.isUppercase { found = true }

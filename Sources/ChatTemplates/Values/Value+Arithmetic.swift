@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// Python's arithmetic operators, within 64-bit integers.
@@ -47,11 +47,7 @@ extension Renderer {
         case .multiply: return try checked(left.multipliedReportingOverflow(by: right))
         case .divide:
             guard right != 0 else { throw Failure.value("division by zero") }
-            let exact = 1 << 53
-            guard left.magnitude <= exact, right.magnitude <= exact else {
-                throw Failure.unsupported("dividing integers beyond 2**53 is not supported")
-            }
-            return .double(Double(left) / Double(right))
+            return .double(quotient(left, right))
         case .floorDivide:
             guard right != 0 else { throw Failure.value("integer division or modulo by zero") }
             let quotient = left.dividedReportingOverflow(by: right)
@@ -70,6 +66,15 @@ extension Renderer {
             }
             return .int(try power(left, right))
         }
+    }
+
+    /// The double nearest to the exact quotient, which dividing two doubles would miss beyond 2**53.
+    private static func quotient(_ left: Int, _ right: Int) -> Double {
+        guard left != 0 else { return right < 0 ? -0.0 : 0 }
+        let shift = 127 - (64 - left.magnitude.leadingZeroBitCount)
+        let (whole, rest) = (UInt128(left.magnitude) << shift).quotientAndRemainder(dividingBy: UInt128(right.magnitude))
+        let magnitude = Double(rest == 0 ? whole : whole | 1) * Double(sign: .plus, exponent: -shift, significand: 1)
+        return (left < 0) == (right < 0) ? magnitude : -magnitude
     }
 
     static func power(_ base: Int, _ exponent: Int) throws -> Int {
