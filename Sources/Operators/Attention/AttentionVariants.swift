@@ -1,0 +1,86 @@
+import CUDA
+import Tensors
+
+/// The forms of Kernels/Operators/AttentionHopper.cu.
+struct HopperAttentionVariant: KernelVariant {
+    static let path = "Operators/AttentionHopper.cu"
+    let entry = "apus_attention_hopper"
+
+    var dtype: DType
+    var head: Int
+    var group: Int
+    /// Warpgroups that multiply, 64 rows each.
+    var consumers: Int
+    /// Keys of a block.
+    var keys: Int
+    var stages = 2
+    var queryBuffers = 1
+    /// The result leaves through memory of its own, not through that of the queries.
+    var hasStaging = true
+
+    /// The choice for a shape, by measurements on an H200.
+    init(_ problem: AttentionProblem) {
+        dtype = problem.dtype
+        head = problem.head
+        group = problem.group
+        let longest = problem.lengths.keys.max() ?? 0
+        let isWindowed = problem.mask.reach.left < 2048
+        switch problem.head {
+        case 256:
+            consumers = 2
+            keys = longest > 1024 && !isWindowed ? 80 : 64
+            hasStaging = keys == 64
+        case 64:
+            consumers = problem.group <= 192 && 192 % problem.group == 0 ? 3 : 2
+            keys = 128
+        default:
+            consumers = 2
+            keys = longest > 2048 && !isWindowed ? 176 : 128
+        }
+    }
+
+    var rows: Int { 64 * consumers }
+    var tokensPerTile: Int { rows / group }
+    var threadCount: Int { 128 * (1 + consumers) }
+
+    var sharedByteCount: Int {
+        let queries = queryBuffers * rows * head * 2
+        return 1024 + queries + 2 * stages * keys * head * 2 + (hasStaging ? consumers * 8192 : 0) + 512
+    }
+
+    var constants: KernelConstants {
+        KernelConstants([
+            "ATTENTION_HEAD": head, "ATTENTION_GROUP": group, "ATTENTION_CONSUMERS": consumers, "ATTENTION_KEYS": keys,
+            "ATTENTION_STAGES": stages, "ATTENTION_QUERY_BUFFERS": queryBuffers, "ATTENTION_TYPE": dtype.kernelNumber,
+            "ATTENTION_STAGING": hasStaging ? 1 : 0, "ATTENTION_QUERY_REGISTERS": 0,
+            "ATTENTION_TURNS": 0,
+        ])
+    }
+}
+
+/// The forms of Kernels/Operators/AttentionGeneric.cu.
+struct GenericAttentionVariant: KernelVariant {
+    static let path = "Operators/AttentionGeneric.cu"
+    let entry = "apus_attention_generic"
+
+    var dtype: DType
+    var head: Int
+    var group: Int
+    let keys = 64
+
+    init(_ problem: AttentionProblem) {
+        dtype = problem.dtype
+        head = problem.head
+        group = problem.group
+    }
+
+    var tokensPerTile: Int { 64 / group }
+    var threadCount: Int { 128 }
+    var sharedByteCount: Int { (64 + 2 * keys) * head * 2 }
+
+    var constants: KernelConstants {
+        KernelConstants([
+            "ATTENTION_HEAD": head, "ATTENTION_GROUP": group, "ATTENTION_KEYS": keys, "ATTENTION_TYPE": dtype.kernelNumber,
+        ])
+    }
+}

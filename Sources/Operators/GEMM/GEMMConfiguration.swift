@@ -1,0 +1,49 @@
+import Tensors
+
+/// How a product is cut into pieces on Hopper: the choices that change its speed and not its result.
+struct GEMMConfiguration: Hashable, Sendable {
+    /// Rows and columns of a tile; the columns are rows of B.
+    var tileM: Int
+    var tileN: Int
+    /// Slots of the ring that feeds the tensor cores, of 128 bytes of K each.
+    var stages: Int
+    /// Warpgroups that multiply.
+    var consumers: Int = 2
+    /// Each warpgroup owns whole tiles, in turn.
+    var isPingPong = false
+    /// Blocks that share tiles of B (along M) or of A (along N).
+    var clusterM = 1
+    var clusterN = 1
+    /// Tile rows that are worked on together.
+    var group = 8
+    /// Pieces of the result staged by each warpgroup.
+    var staging = 2
+    /// fp8: slots of the ring after which the sum goes to fp32 registers; 0 leaves it to the tensor cores.
+    var promotion = 0
+    /// fp8: accumulators that take turns.
+    var parts = 1
+
+    /// The choice for a shape, by measurements on an H200.
+    static func best(_ problem: GEMMProblem) -> GEMMConfiguration {
+        let columns = problem.isGated ? 2 * problem.n : problem.n
+        if problem.inputType == .float8E4M3 { return bestFloat8(m: problem.m, n: columns, k: problem.k) }
+        if problem.m <= 64 { return GEMMConfiguration(tileM: 64, tileN: 128, stages: 6, consumers: 1) }
+        if columns <= 128 { return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, isPingPong: true) }
+        // 640, the width of Gemma3-270m, is four tiles of 160 and three and a third of 192.
+        if columns <= 1280, columns % 160 == 0, columns % 192 != 0, !problem.isGated {
+            return GEMMConfiguration(tileM: 128, tileN: 160, stages: 5, isPingPong: true, staging: 5)
+        }
+        return GEMMConfiguration(
+            tileM: 128, tileN: 192, stages: 4, isPingPong: true, group: problem.m * columns >= 1 << 25 ? 32 : 8, staging: 3)
+    }
+
+    /// Every sum goes to fp32 after 128 of K: the tensor cores alone keep about 14 bits of it.
+    private static func bestFloat8(m: Int, n: Int, k: Int) -> GEMMConfiguration {
+        if m <= 64 { return GEMMConfiguration(tileM: 64, tileN: 128, stages: 6, consumers: 1, promotion: 1) }
+        if k >= 2048, n % 128 == 0 {
+            return GEMMConfiguration(tileM: 192, tileN: 128, stages: 5, consumers: 3, staging: 1, promotion: 1, parts: 2)
+        }
+        if n <= 128 { return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, promotion: 1, parts: 2) }
+        return GEMMConfiguration(tileM: 128, tileN: 192, stages: 4, staging: 3, promotion: 1)
+    }
+}
