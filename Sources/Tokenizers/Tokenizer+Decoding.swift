@@ -3,7 +3,7 @@ extension Tokenizer {
     public func decode(_ ids: some Sequence<Int>, skipSpecialTokens: Bool = true) -> String {
         var detokenizer = StreamingDetokenizer(self, skipSpecialTokens: skipSpecialTokens)
         var text: [UInt8] = []
-        for id in ids { detokenizer.append(id, to: &text) }
+        detokenizer.append(contentsOf: ids, to: &text)
         detokenizer.finish(to: &text)
         return String(decoding: text, as: UTF8.self)
     }

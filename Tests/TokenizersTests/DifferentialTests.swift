@@ -53,6 +53,38 @@ import Tokenizers
         }
     }
 
+    /// Random patterns: what is not refused matches what the reference matches.
+    @Test(.enabled(if: python != nil, "set APUS_PYTHON to a Python that has the package tokenizers 0.23"), arguments: seeds)
+    func patternsMatchLikeTheReference(seed: Int) throws {
+        let output = FileManager.default.temporaryDirectory.appendingPathComponent("apus-\(UUID().uuidString).jsonl")
+        defer { try? FileManager.default.removeItem(at: output) }
+        try run([Goldens.path("patterns.py"), "\(seed)", "\(Self.count)", output.path])
+        var compared = 0
+        var differences = 0
+        for line in try Data(contentsOf: output).split(separator: UInt8(ascii: "\n")) {
+            let value = try JSONValue(parsing: Array(line))
+            let text = try #require(value["pattern"]?.stringValue)
+            guard let pattern = try? Pattern(text), let cases = value["cases"]?.arrayValue else { continue }
+            for item in cases {
+                compared += 1
+                let subject = try #require(item["text"]?.stringValue)
+                let bytes = Array(subject.utf8)
+                let ours = pattern.matches(in: subject).filter { !$0.isEmpty }.map { match in
+                    [match.lowerBound, match.upperBound].map { end in bytes[..<end].count { $0 & 0xC0 != 0x80 } }
+                }
+                let theirs = item["matches"]?.arrayValue?.map { $0.arrayValue?.compactMap(\.integerValue) ?? [] } ?? []
+                if ours != theirs {
+                    differences += 1
+                    if differences < 20 {
+                        Issue.record("\(text.debugDescription) in \(subject.debugDescription): \(ours), reference \(theirs)")
+                    }
+                }
+            }
+        }
+        #expect(differences == 0, "seed \(seed): \(differences) differences in \(compared) cases")
+        #expect(compared > Self.count / 2)
+    }
+
     private func run(_ arguments: [String]) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: try #require(Self.python))

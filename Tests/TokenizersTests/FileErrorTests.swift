@@ -124,7 +124,8 @@ import Tokenizers
         for pattern in [
             "(?<=a)b", "(?<n>a)", "(?>a)", #"\b"#, #"\R"#, #"(a)\\1"#, "[a&&b]", "[[:alpha:]]", "(", ")", "[a", "a{2,1}", "a{2000}", "*a", "(?:ab)++",
             "(?i:é)", "(?i:ss)",
-            "(?i:[^a])", "(?:a*)*", "(?:a|)+", #"\p{Greek}"#, #"\pL"#, "[b-a]", #"[a-\d]"#, #"[\d-a]"#, "a{2}?", "(?=a+)", "(?=(?:a|b)c)", "^*",
+            "(?i:[^a])", "(?:a*)*", "(?:a|)+", "(?:a?){2}", #"\p{Greek}"#, #"\pL"#, "[b-a]", #"[a-\d]"#, #"[\d-a]"#, "a{2}?", "(?=a+)",
+            "(?=(?:a|b)c)", "^*",
             "(?i:ẞ)", "{", "a{x}", "(?#c)",
         ] {
             let escaped = pattern.contains("\\\\") ? pattern : pattern.replacing("\\", with: "\\\\")
@@ -132,7 +133,7 @@ import Tokenizers
                 sections: #""pre_tokenizer":{"type":"Split","pattern":{"Regex":"\#(escaped)"},"behavior":"Isolated","invert":false},"#)
             expect(json, .unsupported, "pre_tokenizer.pattern", "not supported")
         }
-        let deep = String(repeating: "(", count: 50_000)
+        let deep = String(repeating: "(", count: 5_000)
         expect(
             ToyTokenizer.json(sections: #""pre_tokenizer":{"type":"Split","pattern":{"Regex":"\#(deep)"},"behavior":"Isolated","invert":false},"#),
             .unsupported, "pre_tokenizer.pattern", "nesting")

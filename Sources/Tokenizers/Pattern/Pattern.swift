@@ -2,7 +2,8 @@
 ///
 /// Supported: alternatives, groups, `(?i:` for ASCII letters, classes with `\p{..}`, nesting and negation, `. ^ $ \A \z \Z`, the quantifiers
 /// `* + ? {m,n}` greedy and lazy, possessive ones behind a single character or class, look-ahead of plain characters and classes.
-/// A search takes time and memory linear in the text for every pattern, and no stack.
+/// A search takes time linear in the text for every pattern, and no stack. A pattern that makes it remember its states costs up to a bit a state for
+/// each byte of text, and there are at most 1,024 of them; the patterns of known models never come to that.
 package struct Pattern: Sendable {
     package struct Unsupported: Error {
         let message: String
@@ -12,7 +13,7 @@ package struct Pattern: Sendable {
     let patient: PatternProgram
 
     package init(_ text: String) throws(Unsupported) {
-        guard text.utf8.count <= 100_000 else { throw Unsupported(message: "a pattern of more than 100,000 bytes is not supported") }
+        guard text.utf8.count <= 1 << 14 else { throw Unsupported(message: "a pattern of more than 16,384 bytes is not supported") }
         let node: PatternNode
         do {
             node = try PatternParser.parse(text)
@@ -27,7 +28,8 @@ package struct Pattern: Sendable {
             quick = try PatternProgram(node, usesSpans: true)
             patient = try PatternProgram(node, usesSpans: false)
         } catch {
-            throw Unsupported(message: "a pattern of more than \(PatternProgram.maximumInstructionCount) instructions is not supported")
+            let limits = "\(PatternProgram.maximumInstructionCount) instructions or \(PatternProgram.maximumStateCount) states"
+            throw Unsupported(message: "a pattern of more than \(limits) is not supported")
         }
     }
 

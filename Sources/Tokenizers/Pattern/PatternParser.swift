@@ -133,7 +133,8 @@ struct PatternParser {
             if greed == .possessive {
                 guard case .set = node else { throw failure("a possessive quantifier behind a group") }
             }
-            if maximum == nil, node.first.canBeEmpty { throw failure("an endless repeat of something that may be empty") }
+            // Oniguruma leaves such a loop at the first empty round, with other matches than the rounds one after the other would give.
+            if maximum ?? 2 > 1, node.first.canBeEmpty { throw failure("a repeat of something that may be empty") }
             node = .repeat(node, minimum: minimum, maximum: maximum, greed)
         }
         return node

@@ -50,6 +50,7 @@ struct PatternProgram: Sendable {
     struct TooLarge: Error {}
 
     static let maximumInstructionCount = 20_000
+    static let maximumStateCount = 1024
     /// Rows of ``entries``: one an ASCII byte, one for all other scalars, one for the end of the text.
     static let beyondASCIIRow = 128
     static let endRow = 129
@@ -94,7 +95,7 @@ struct PatternProgram: Sendable {
     }
 
     private mutating func append(_ instruction: Instruction) throws(TooLarge) {
-        guard instructions.count < Self.maximumInstructionCount else { throw TooLarge() }
+        guard instructions.count < Self.maximumInstructionCount, stateCount <= Self.maximumStateCount else { throw TooLarge() }
         instructions.append(instruction)
     }
 

@@ -18,8 +18,13 @@ struct AddedTokensReader {
             var next = vocabulary.count
             try reader.beginArray()
             while try reader.nextElement() {
-                let section = Section(value: try reader.readValue(), path: "added_tokens[\(element)]")
-                try add(section, vocabulary, normalizer, &next)
+                var value = reader
+                try reader.skipValue()
+                let path = "added_tokens[\(element)]"
+                guard reader.offset - value.offset <= TokenizerFile.maximumSectionByteCount else {
+                    throw TokenizerError(.limit, at: path, "the token has more than \(TokenizerFile.maximumSectionByteCount) bytes")
+                }
+                try add(Section(value: try value.readValue(), path: path), vocabulary, normalizer, &next)
                 element += 1
             }
         } catch let error as JSONError {

@@ -39,7 +39,6 @@ extension Section {
 
     private func pieces(_ tokens: Section, allowsSecond: Bool, _ hasToken: (Int32) -> Bool) throws(TokenizerError) -> [Template.Piece] {
         let elements = try elements()
-        guard elements.count <= 256 else { throw failure(.limit, "more than 256 pieces") }
         var pieces: [Template.Piece] = []
         for element in elements {
             if let sequence = element.optional("Sequence") {
@@ -54,7 +53,6 @@ extension Section {
                     throw token.failure(.unknownToken, "'\(name)' is not among the processor's special_tokens")
                 }
                 let ids = try entry.required("ids").elements()
-                guard ids.count <= 256 else { throw entry.failure(.limit, "more than 256 ids") }
                 var list: [Int32] = []
                 for element in ids {
                     let id = try element.id()

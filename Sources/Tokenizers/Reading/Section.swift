@@ -44,8 +44,11 @@ struct Section {
 
     func bool(_ key: String, default absent: Bool) throws(TokenizerError) -> Bool { try optional(key)?.bool() ?? absent }
 
-    func elements() throws(TokenizerError) -> [Section] {
+    /// The elements of a list of steps, pieces or ids, of which no real file has more than a few.
+    func elements(atMost limit: Int = 256) throws(TokenizerError) -> [Section] {
         guard let elements = value.arrayValue else { throw typeFailure("an array") }
+        // Checked before a path is made for each.
+        guard elements.count <= limit else { throw failure(.limit, "more than \(limit) elements") }
         return elements.enumerated().map { Section(value: $0.element, path: "\(path)[\($0.offset)]") }
     }
 

@@ -4,7 +4,7 @@ import JSON
 struct TokenizerFile {
     static let maximumByteCount = 1 << 30
     /// Larger sections than this, outside the model and the added tokens, are refused: a JSON value takes many times its text.
-    static let maximumSectionByteCount = 1 << 20
+    static let maximumSectionByteCount = 1 << 19
 
     private(set) var sections: [String: JSONValue] = [:]
     private(set) var model: ModelReader?
