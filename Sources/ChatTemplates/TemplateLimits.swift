@@ -1,7 +1,7 @@
 /// What a template may use up before rendering ends in an error. The defaults leave a real template a wide margin.
 public struct TemplateLimits: Sendable, Hashable {
     /// Longest template source that is read, in bytes.
-    public var sourceByteCount = 1 << 20
+    public var sourceByteCount = 1 << 18
     /// Work units of one rendering: one for each expression and statement that runs, each element of a list and each 16 bytes of text made
     /// on the way. Memory is bounded by it too: a unit makes at most about 64 bytes.
     public var steps = 10_000_000
