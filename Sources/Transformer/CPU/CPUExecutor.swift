@@ -26,5 +26,8 @@ public final class CPUExecutor: ModelExecutor {
         "CPU, \(pool.threadCount) thread\(pool.threadCount == 1 ? "" : "s"), \(String(cString: apus_cpu_level()))"
     }
 
+    /// Runs `body` with the executor's team of threads, for measuring.
+    package func withPool<Result>(_ body: (OpaquePointer) throws -> Result) rethrows -> Result { try pool.withPool(body) }
+
     public func makeSession() throws -> any DecoderSession { CPUDecoderSession(self) }
 }
