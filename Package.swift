@@ -41,7 +41,7 @@ let package = Package(
     targets: [
         // Ground
         .target(name: "JSON", dependencies: [collections], swiftSettings: settings),
-        .target(name: "Tensors", dependencies: ["JSON", collections], swiftSettings: settings),
+        .target(name: "Tensors", dependencies: ["JSON"], swiftSettings: settings),
         .target(name: "Tokenizers", dependencies: ["JSON", collections, heap], swiftSettings: settings),
         .target(name: "ChatTemplates", dependencies: ["JSON", collections], swiftSettings: settings),
         .target(name: "CCPUKernels"),
@@ -64,7 +64,7 @@ let package = Package(
         // Third floor
         .target(
             name: "Apus",
-            dependencies: ["JSON", "Tensors", "Tokenizers", "ChatTemplates", "ModelHub", "Transformer", "CBundledModels", collections],
+            dependencies: ["JSON", "Tensors", "Tokenizers", "ChatTemplates", "ModelHub", "Transformer", "CUDA", "CBundledModels", collections],
             swiftSettings: settings),
         .target(name: "Benchmarking", dependencies: ["Apus", "Transformer", "CCPUKernels"], swiftSettings: settings),
 
@@ -72,7 +72,7 @@ let package = Package(
         .executableTarget(
             name: "ApusCommand",
             dependencies: [
-                "Apus", "Benchmarking", "Transformer", "ModelHub", "Tokenizers", "Tensors", "JSON",
+                "Apus", "Benchmarking", "Transformer", "ModelHub", "Tokenizers", "Tensors", "JSON", "CUDA",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: settings),
 
@@ -90,13 +90,14 @@ let package = Package(
                 hubOnly("NIOPosix", "swift-nio"), hubOnly("Crypto", "swift-crypto"),
             ], goldens: true),
         tests("Transformer", ["Transformer", "ModelHub", "Tensors", "JSON"], goldens: true),
-        tests("Apus", ["Apus", "Transformer"]),
+        tests("Apus", ["Apus", "Transformer", "Tokenizers", "CUDA"]),
         tests("Benchmarking", ["Benchmarking"]),
         tests("ApusCommand", ["ApusCommand", "Tensors", "JSON"]),
 
         // Feeds the readers of files nearly right inputs; see Tests/Fuzzing.
         .executableTarget(
-            name: "apus-fuzz", dependencies: ["JSON", "Tensors", "Tokenizers", "ChatTemplates", "ModelHub", "Transformer", collections], path: "Tests/Fuzzing",
+            name: "apus-fuzz", dependencies: ["JSON", "Tensors", "Tokenizers", "ChatTemplates", "ModelHub", "Transformer", collections],
+            path: "Tests/Fuzzing",
             swiftSettings: settings),
     ]
 )

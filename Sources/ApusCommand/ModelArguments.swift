@@ -1,5 +1,6 @@
 public import Apus
 public import ArgumentParser
+public import CUDA
 
 /// Which model, and where it runs: the same words for every subcommand.
 struct ModelArguments: ParsableArguments {
@@ -24,7 +25,10 @@ struct DeviceArguments: ParsableArguments {
 }
 
 extension DeviceSelection: ExpressibleByArgument {
-    public init?(argument: String) { self.init(argument) }
+    public init?(argument: String) {
+        guard let selection = try? DeviceSelection(argument) else { return nil }
+        self = selection
+    }
     public var defaultValueDescription: String { description }
 }
 

@@ -1,3 +1,4 @@
+import CUDA
 import Foundation
 package import ModelHub
 import Tensors
@@ -32,10 +33,10 @@ package struct LoadedModel: Sendable {
         weightByteCount = weights.byteCount
         weightType = weights.embedding.typeName
         hasHead = weights.head != nil
-        switch options.device {
-        case .automatic, .cpu: break
-        case .cuda:
-            throw ApusError(.noDevice, "this version runs models on the CPU only; use --device cpu or leave --device out")
+        // A GPU that was asked for and is not there says so itself.
+        if case .cuda = options.device, let device = try options.device.resolve() {
+            throw ApusError(
+                .noDevice, "\(options.device) (\(device.name)) is here, but this version runs models on the CPU only; use the device cpu")
         }
         executor = try CPUExecutor(spec: spec, weights: weights, threads: options.threads)
         tokenizer = folder.contains(ModelFile.tokenizer) ? try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer)) : nil

@@ -1,3 +1,8 @@
+public import CUDA
+
+/// Where a model is to run: `auto`, `cpu`, `cuda` or `cuda:N`.
+public typealias DeviceSelection = CUDA.DeviceSelection
+
 /// How a model is to be found and loaded.
 public struct ModelOptions: Sendable {
     public var device: DeviceSelection

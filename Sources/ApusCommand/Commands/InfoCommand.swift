@@ -1,5 +1,6 @@
 import Apus
 import ArgumentParser
+import CUDA
 import Foundation
 import ModelHub
 import Tokenizers
@@ -14,6 +15,7 @@ struct InfoCommand: AsyncParsableCommand {
     func run() async throws {
         let output = Output.standard
         try output.writeLine("apus \(Version.text)")
+        for line in graphicsProcessors() { try output.writeLine("GPU: \(line)") }
         if model.model == nil {
             for bundled in BundledModel.allCases {
                 let loaded = try await LoadedModel(bundled.name, options: model.options)
@@ -28,6 +30,20 @@ struct InfoCommand: AsyncParsableCommand {
             try describe(loaded, to: output)
         }
         try output.close()
+    }
+
+    /// A line for each GPU, or one that says why there is none.
+    private func graphicsProcessors() -> [String] {
+        do {
+            let devices = try Device.all()
+            if devices.isEmpty { return ["the driver shows none"] }
+            return devices.map { device in
+                "cuda:\(device.ordinal) \(device.name), compute capability \(device.computeCapability), \(Format.bytes(device.memoryByteCount))"
+                    + ", \(device.multiprocessorCount) multiprocessors; models run on the CPU in this version"
+            }
+        } catch {
+            return ["none (\(error.message))"]
+        }
     }
 
     private func describe(_ model: LoadedModel, to output: Output) throws {
