@@ -16,11 +16,11 @@ static uint64_t saved_state(void) {
 }
 
 typedef struct {
-    bool avx2, avx512;
+    bool avx2, avx512, bf16;
 } support;
 
 static support detect(void) {
-    support found = {false, false};
+    support found = {false, false, false};
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return found;
     const bool fma = c >> 12 & 1, xsave = c >> 27 & 1, avx = c >> 28 & 1, f16c = c >> 29 & 1;
@@ -31,6 +31,7 @@ static support detect(void) {
     found.avx2 = b >> 5 & 1;
     const bool f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1;
     found.avx512 = found.avx2 && f && dq && bw && vl && (state & 0xe0) == 0xe0;
+    if (found.avx512 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.bf16 = a >> 5 & 1;
     return found;
 }
 #endif
@@ -90,4 +91,18 @@ bool apus_cpu_set_level(const char *level) {
     if (level && !table) return false;
     override = table;
     return true;
+}
+
+linear_function apus_rounded_linear(void) {
+#if defined(__x86_64__)
+    // Asked for often, and a guest machine answers cpuid slowly.
+    static _Atomic(int) known;
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == 0) {
+        answer = detect().bf16 ? 1 : -1;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    if (answer == 1 && apus_kernels() == &apus_kernels_avx512) return apus_linear_avx512bf16;
+#endif
+    return NULL;
 }

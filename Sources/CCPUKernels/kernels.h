@@ -23,7 +23,7 @@ enum {
     SCRATCH_PANELS = DEPTH * MAX_PANEL * ITEM_PANELS,
     SCRATCH_X = MAX_TILE_ROWS * TILE_STRIDE,
     SCRATCH_TILE = MAX_TILE_ROWS * MAX_PANEL,
-    SCRATCH_GATES = GATED_ROWS * MAX_PANEL * ITEM_PANELS / 2,
+    SCRATCH_GATES = GATED_ROWS * MAX_PANEL * ITEM_PANELS,
     SCRATCH_ATTENTION = 2 * ATTENTION_ROWS * TILE_STRIDE + 4 * ATTENTION_ROWS,
     SCRATCH_FLOATS = SCRATCH_PANELS + SCRATCH_X + SCRATCH_TILE + SCRATCH_GATES + SCRATCH_ATTENTION,
 };
@@ -81,12 +81,14 @@ typedef struct {
     const int32_t *positions;
 } rope_job;
 
+typedef void (*linear_function)(const linear_job *job, const linear_part *part, float *scratch);
+
 // The kernels of one level.
 typedef struct {
     const char *name;
     size_t panel;      // columns of a weight panel
     size_t tile_rows;  // rows of a register tile
-    void (*linear)(const linear_job *job, const linear_part *part, float *scratch);
+    linear_function linear;
     // All key blocks of the part, to the problem's out.
     void (*attention)(const attention_part *part, float *scratch);
     // One key block of the part, to partials.
@@ -102,10 +104,13 @@ typedef struct {
 } kernel_table;
 
 const kernel_table *apus_kernels(void);
+// The linear layer that rounds x to bfloat16, for bfloat16 weights and more than FEW_ROWS rows; NULL where it would not be faster.
+linear_function apus_rounded_linear(void);
 extern const kernel_table apus_kernels_plain;
 #if defined(__x86_64__)
 extern const kernel_table apus_kernels_avx2;
 extern const kernel_table apus_kernels_avx512;
+void apus_linear_avx512bf16(const linear_job *job, const linear_part *part, float *scratch);
 #elif defined(__aarch64__)
 extern const kernel_table apus_kernels_neon;
 #endif
@@ -118,6 +123,7 @@ float *apus_pool_scratch(void);
 void apus_pool_own_range(size_t *first, size_t *end);
 // Runs on the caller alone, with its scratch; for work too small to share.
 void apus_pool_run_alone(apus_pool *pool, size_t count, void (*body)(void *context, size_t index), void *context);
+bool apus_pool_rounds(const apus_pool *pool);
 // Memory of the whole pool that only one call at a time uses.
 enum { POOL_SHARED_FLOATS = 2 << 20 };
 float *apus_pool_shared(apus_pool *pool);

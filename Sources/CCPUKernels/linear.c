@@ -5,7 +5,7 @@
 
 typedef struct {
     const linear_job *job;
-    const kernel_table *kernels;
+    linear_function function;
     size_t unit;          // columns that stay together: a panel or a strip
     size_t units;         // of the whole product
     size_t column_parts;  // items along N
@@ -31,7 +31,7 @@ static void run_item(void *context, size_t index) {
     part.stream_begins = !own || index == first;
     part.t0 = job->T * row / split->row_parts;
     part.t1 = job->T * (row + 1) / split->row_parts;
-    split->kernels->linear(job, &part, apus_pool_scratch());
+    split->function(job, &part, apus_pool_scratch());
 }
 
 static size_t divide_up(size_t a, size_t b) { return (a + b - 1) / b; }
@@ -55,15 +55,14 @@ static void split_strips(linear_split *split) {
 }
 
 // Many rows: by columns, which share nothing. By rows too only when columns do not feed everybody, since each part unpacks the weights again.
-static void split_panels(linear_split *split, size_t threads) {
+static void split_panels(linear_split *split, const kernel_table *kernels, size_t most_panels, size_t threads) {
     const linear_job *job = split->job;
-    split->unit = split->kernels->panel;
+    split->unit = kernels->panel;
     split->units = divide_up(job->N, split->unit);
     const size_t wanted = threads == 1 ? 1 : threads * ITEMS_PER_THREAD;
-    const size_t most_panels = job->up ? ITEM_PANELS / 2 : ITEM_PANELS;
     split->column_parts = most(divide_up(split->units, most_panels), least(wanted, split->units));
     const size_t row_parts = divide_up(threads * 2, split->column_parts);
-    const size_t tiles = job->T / split->kernels->tile_rows;
+    const size_t tiles = job->T / kernels->tile_rows;
     if (threads > 1 && row_parts > 1) split->row_parts = most(1, least(row_parts, tiles / LEAST_TILES));
 }
 
@@ -74,11 +73,18 @@ static void run(apus_pool *pool, const linear_job *job) {
         for (size_t t = 0; t < job->T; t++) memset(job->y + t * job->y_stride, 0, job->N * sizeof(float));
         return;
     }
-    linear_split split = {.job = job, .kernels = apus_kernels(), .column_parts = 1, .row_parts = 1};
+    const kernel_table *kernels = apus_kernels();
+    linear_split split = {.job = job, .function = kernels->linear, .column_parts = 1, .row_parts = 1};
     if (job->T <= FEW_ROWS) {
         split_strips(&split);
     } else {
-        split_panels(&split, apus_pool_threads(pool));
+        size_t panels = job->up ? ITEM_PANELS / 2 : ITEM_PANELS;
+        if (apus_pool_rounds(pool) && job->w_type == APUS_BF16) {
+            split.function = apus_rounded_linear();
+            panels *= 2;
+        }
+        if (!split.function) split.function = kernels->linear;
+        split_panels(&split, kernels, panels, apus_pool_threads(pool));
     }
     const size_t items = split.column_parts * split.row_parts;
     if (job->T * job->K < ALONE / job->N) {

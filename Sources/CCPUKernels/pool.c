@@ -34,6 +34,7 @@ struct apus_pool {
     range *ranges;
     void (*body)(void *, size_t);
     void *context;
+    bool rounds;
     size_t first;  // what index 0 of the ranges stands for
     float *scratch;
     float *shared;
@@ -59,7 +60,13 @@ void apus_pool_own_range(size_t *first, size_t *end) {
 }
 
 float *apus_pool_shared(apus_pool *pool) { return pool->shared; }
+bool apus_pool_rounds(const apus_pool *pool) { return pool->rounds; }
 size_t apus_pool_threads(const apus_pool *pool) { return pool->threads; }
+
+bool apus_pool_allow_rounding(apus_pool *pool, bool allowed) {
+    pool->rounds = allowed && apus_rounded_linear() != NULL;
+    return pool->rounds;
+}
 
 static void relax(void) {
 #if defined(__x86_64__)

@@ -1,23 +1,38 @@
 import CCPUKernels
 import Foundation
-import Synchronization
 import Testing
 
 /// One test at a time: most of them start teams of threads of their own.
 @Suite(.serialized) struct Kernels {
     @Suite struct Pool {
-        final class Counts: Sendable {
-            let all: Mutex<[Int]>
-            init(_ count: Int) { all = Mutex([Int](repeating: 0, count: count)) }
-        }
+        /// How often each index ran, and on which threads. The lock is the C library's, so that the thread sanitizer sees it.
+        final class Record: @unchecked Sendable {
+            private let lock = NSLock()
+            private var times: [Int]
+            private var members: [pthread_t] = []
+            let pause: UInt32
 
-        /// Runs `count` indices that each count themselves.
-        static func run(_ pool: OpaquePointer, _ counts: Counts, _ count: Int) {
-            apus_pool_run(
-                pool, count,
-                { context, index in
-                    Unmanaged<Counts>.fromOpaque(context!).takeUnretainedValue().all.withLock { $0[index] += 1 }
-                }, Unmanaged.passUnretained(counts).toOpaque())
+            init(_ count: Int, pause: UInt32 = 0) {
+                times = [Int](repeating: 0, count: count)
+                self.pause = pause
+            }
+
+            var counts: [Int] { lock.withLock { times } }
+            var threads: [pthread_t] { lock.withLock { members } }
+
+            func add(_ index: Int) {
+                lock.withLock {
+                    times[index] += 1
+                    if !members.contains(where: { pthread_equal($0, pthread_self()) != 0 }) { members.append(pthread_self()) }
+                }
+                if pause > 0 { usleep(pause) }
+            }
+
+            func run(on pool: OpaquePointer, _ count: Int) {
+                apus_pool_run(
+                    pool, count, { context, index in Unmanaged<Record>.fromOpaque(context!).takeUnretainedValue().add(index) },
+                    Unmanaged.passUnretained(self).toOpaque())
+            }
         }
 
         @Test func everyIndexRunsOnce() throws {
@@ -26,9 +41,9 @@ import Testing
                 defer { apus_pool_destroy(pool) }
                 #expect(apus_pool_threads(pool) == threads)
                 for count in [0, 1, 2, threads, threads + 1, 1000] {
-                    let counts = Counts(count)
-                    Self.run(pool, counts, count)
-                    #expect(counts.all.withLock { $0.allSatisfy { $0 == 1 } }, "\(count) indices, \(threads) threads")
+                    let record = Record(count)
+                    record.run(on: pool, count)
+                    #expect(record.counts.allSatisfy { $0 == 1 }, "\(count) indices, \(threads) threads")
                 }
             }
         }
@@ -37,12 +52,12 @@ import Testing
         @Test func jobsFollowEachOther() throws {
             let pool = try #require(apus_pool_create(4))
             defer { apus_pool_destroy(pool) }
-            let counts = Counts(8)
+            let record = Record(8)
             for job in 0..<3000 {
-                Self.run(pool, counts, 8)
+                record.run(on: pool, 8)
                 if job % 1000 == 500 { usleep(2000) }
             }
-            #expect(counts.all.withLock { $0 } == [Int](repeating: 3000, count: 8))
+            #expect(record.counts == [Int](repeating: 3000, count: 8))
         }
 
         @Test func createdAndDestroyedManyTimes() throws {
@@ -60,16 +75,9 @@ import Testing
             @Test func anIdleTeamUsesNoTime() throws {
                 let pool = try #require(apus_pool_create(4))
                 defer { apus_pool_destroy(pool) }
-                let team = Team()
-                for _ in 0..<20 {
-                    apus_pool_run(
-                        pool, 8,
-                        { context, _ in
-                            Unmanaged<Team>.fromOpaque(context!).takeUnretainedValue().threads.withLock { _ = $0.insert(UInt(pthread_self())) }
-                            usleep(500)
-                        }, Unmanaged.passUnretained(team).toOpaque())
-                }
-                let workers = team.threads.withLock { $0 }.subtracting([UInt(pthread_self())])
+                let record = Record(8, pause: 500)
+                for _ in 0..<20 { record.run(on: pool, 8) }
+                let workers = record.threads.filter { pthread_equal($0, pthread_self()) == 0 }
                 #expect(!workers.isEmpty)
                 usleep(10_000)
                 let before = Self.processorSeconds(of: workers)
@@ -77,15 +85,11 @@ import Testing
                 #expect(Self.processorSeconds(of: workers) - before < 0.005)
             }
 
-            final class Team: Sendable {
-                let threads = Mutex<Set<UInt>>([])
-            }
-
-            static func processorSeconds(of threads: Set<UInt>) -> Double {
+            static func processorSeconds(of threads: [pthread_t]) -> Double {
                 threads.reduce(0) { sum, thread in
                     var clock = clockid_t()
                     var time = timespec()
-                    guard pthread_getcpuclockid(pthread_t(thread), &clock) == 0, clock_gettime(clock, &time) == 0 else { return sum }
+                    guard pthread_getcpuclockid(thread, &clock) == 0, clock_gettime(clock, &time) == 0 else { return sum }
                     return sum + Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
                 }
             }

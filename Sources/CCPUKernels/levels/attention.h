@@ -129,11 +129,11 @@ INLINE size_t score_strips(const attention_view *view, const attention_scratch *
             .row_bytes = row_bytes,
             .x = s->q,
             .x_stride = TILE_STRIDE,
-            .next = keys + STRIP * row_bytes,
+            .next = (uintptr_t)keys + STRIP * row_bytes,
             .line_step = row_bytes,
             .block_step = 64,
-            .limit = (const char *)UINTPTR_MAX,
-            .between = (size_t)view->v - (size_t)view->k - STRIP * row_bytes,
+            .limit = UINTPTR_MAX,
+            .between = (uintptr_t)view->v - (uintptr_t)view->k - STRIP * row_bytes,
         };
         strip_functions[view->rows - 1](APUS_F32, depth, &at, s->scores + (j - base), TILE_STRIDE, d > 0);
     }

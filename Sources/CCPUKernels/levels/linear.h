@@ -12,25 +12,6 @@ typedef struct {
 
 enum { WARM_BYTES = 128 << 10 };
 
-INLINE void activate_gates(const float *gates, float *up, size_t columns, apus_activation activation) {
-    size_t i = 0;
-    for (; i + LANES <= columns; i += LANES) store(up + i, activate(load(gates + i), activation) * load(up + i));
-    if (i < columns) {
-        const size_t left = columns - i;
-        store_some(up + i, activate(load_some(gates + i, left), activation) * load_some(up + i, left), left);
-    }
-}
-
-INLINE void finish_row(float *y, const float *sums, size_t columns, bool add) {
-    size_t i = 0;
-    if (!add) {
-        memcpy(y, sums, columns * sizeof(float));
-        return;
-    }
-    for (; i + LANES <= columns; i += LANES) store(y + i, load(y + i) + load(sums + i));
-    for (; i < columns; i++) y[i] += sums[i];
-}
-
 // rows of one tile, at k deep in the product: the sums of `panels` packed panels go to y (or the gates), columns valid.
 INLINE void tile_to(
     const linear_scratch *scratch, size_t rows, size_t first_panel, size_t columns, size_t depth, float *y, size_t y_stride, bool add
@@ -52,24 +33,6 @@ INLINE void unpack(const linear_job *job, const void *w, size_t n0, size_t n1, s
     for (size_t n = n0; n < n1; n += PANEL) {
         const size_t count = n1 - n < PANEL ? n1 - n : PANEL;
         pack_weights(element(w, job->w_type, n * job->K + k), job->w_type, job->K, count, depth, panels + (n - n0) * DEPTH);
-    }
-}
-
-// Asks for share i of `shares` of the weights that will be unpacked next, while tiles are multiplied: those of the next products or, at the
-// end of a row, of the columns that follow.
-INLINE void ask_next(const linear_job *job, const linear_part *part, const void *w, size_t k, size_t i, size_t shares) {
-    const size_t bytes = element_bytes(job->w_type), columns = part->n1 - part->n0;
-    size_t n = part->n0, end = part->n1;
-    if (k == job->K) {
-        k = 0;
-        n = end;
-        end = part->stream_end - n < columns ? part->stream_end : n + columns;
-    }
-    const size_t depth = job->K - k < DEPTH ? job->K - k : DEPTH;
-    const size_t last = n + (end - n) * (i + 1) / shares;
-    for (n += (end - n) * i / shares; n < last; n++) {
-        const char *line = element(w, job->w_type, n * job->K + k);
-        for (size_t offset = 0; offset < depth * bytes; offset += 64) __builtin_prefetch(line + offset, 0, 2);
     }
 }
 
@@ -122,10 +85,10 @@ INLINE strip_place place_in_stream(const linear_job *job, const linear_part *par
         .row_bytes = row_bytes,
         .x = x,
         .x_stride = job->x_stride,
-        .next = (const char *)w + (bytes < LEAST_AHEAD ? LEAST_AHEAD : bytes),
+        .next = (uintptr_t)w + (bytes < LEAST_AHEAD ? LEAST_AHEAD : bytes),
         .line_step = 64,
         .block_step = STRIP * 64,
-        .limit = (const char *)matrix + part->stream_end * row_bytes,
+        .limit = (uintptr_t)matrix + part->stream_end * row_bytes,
         .between = bytes < MOST_BETWEEN ? bytes : MOST_BETWEEN,
     };
 }

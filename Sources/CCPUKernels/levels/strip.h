@@ -32,23 +32,23 @@ typedef struct {
     size_t row_bytes;
     const float *x;      // element [0][k]
     size_t x_stride;
-    const char *next;    // what to ask for: STRIP lines line_step apart, then as many again block_step further, and so on
+    uintptr_t next;      // what to ask for: STRIP lines line_step apart, then as many again block_step further, and so on
     size_t line_step;
     size_t block_step;
     size_t between;      // from a line to the other one that is asked for with it
-    const char *limit;   // where there is nothing more to ask for
+    uintptr_t limit;     // where there is nothing more to ask for
     size_t asked;        // lines so far
 } strip_place;
 
 // Asks for lines, once a sum has got so far.
-INLINE void ask_after(const size_t lines, const char *next, size_t line_step, size_t between, vector sum) {
+INLINE void ask_after(const size_t lines, uintptr_t next, size_t line_step, size_t between, vector sum) {
     uint32_t zero = 0;
     __asm__("" : "+r"(zero));
     next += __builtin_bit_cast(words, sum)[0] & zero;
 #pragma unroll
     for (size_t i = 0; i < lines; i++) {
-        __builtin_prefetch(next + i * line_step, 0, 3);
-        __builtin_prefetch(next + i * line_step + between, 0, 3);
+        __builtin_prefetch((const void *)(next + i * line_step), 0, 3);
+        __builtin_prefetch((const void *)(next + i * line_step + between), 0, 3);
     }
 }
 
@@ -63,8 +63,8 @@ INLINE size_t strip_blocks(
     for (; k + step <= depth; k += step) {
 #pragma unroll
         for (size_t h = 0; h < halves_at_once; h++) {
-            const char *next = at->next + at->asked % STRIP * at->line_step + at->asked / STRIP * at->block_step;
-            if (next >= at->limit) next = at->w;
+            uintptr_t next = at->next + at->asked % STRIP * at->line_step + at->asked / STRIP * at->block_step;
+            if (next >= at->limit) next = (uintptr_t)at->w;
             const size_t between = next + at->between < at->limit ? at->between : 0;
             at->asked += block_lines * STRIP_VECTORS;
 #pragma unroll
@@ -73,7 +73,7 @@ INLINE size_t strip_blocks(
                 const float *x = at->x + h * SUM_DEPTH + k;
                 vector block[LANES];
 #pragma unroll
-                for (size_t i = 0; i < LANES; i++) block[i] = load((const float *)(w + i * at->row_bytes));
+                for (size_t i = 0; i < LANES; i++) block[i] = load(w + i * at->row_bytes);
                 transpose(block);
 #pragma unroll
                 for (size_t i = 0; i < LANES; i++) {

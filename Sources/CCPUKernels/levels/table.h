@@ -7,6 +7,7 @@
 #include "transpose.h"
 #include "tile.h"
 #include "strip.h"
+#include "linear_parts.h"
 #include "linear.h"
 #include "attention.h"
 #include "rows.h"

@@ -12,8 +12,8 @@ typedef uint16_t halves __attribute__((ext_vector_type(LANES)));
 typedef _Float16 half_vector __attribute__((ext_vector_type(LANES)));
 #endif
 
-// Weights may lie at any even address, so every load is an unaligned one.
-INLINE vector load(const float *p) {
+// Weights may lie at any even address, so every load is an unaligned one; void, because a pointer to float promises more.
+INLINE vector load(const void *p) {
     vector v;
     memcpy(&v, p, sizeof v);
     return v;
@@ -21,7 +21,7 @@ INLINE vector load(const float *p) {
 
 INLINE void store(float *p, vector v) { memcpy(p, &v, sizeof v); }
 
-INLINE vector load_some(const float *p, size_t count) {
+INLINE vector load_some(const void *p, size_t count) {
     vector v = 0;
     memcpy(&v, p, count * sizeof(float));
     return v;
