@@ -43,7 +43,7 @@ APUS_DEVICE u32 swizzledUnit(u32 row, u32 unit) { return row * 128 + ((unit ^ (r
 
 using namespace apus;
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 1)
 apus_attention_generic(const void* q, const void* k, const void* v, void* out, float* logSumExp, const Work* work, const int* starts,
                        int tokens, int left, int right, float scale, i64 strideQ, i64 strideK, i64 strideV, i64 outStride) {
     extern __shared__ __align__(128) u8 dynamicShared[];

@@ -9,8 +9,8 @@
 // into the 64 rows of each warpgroup, so K and V are read once for all of them and short sequences fill the tile. A producer
 // warp streams Q tiles and a ring of ATTENTION_STAGES K and V blocks of ATTENTION_KEYS keys; each consumer warpgroup computes
 // S = Q K^T into registers, softmaxes while the next S and the last O += P V run, and P goes to the tensor cores from
-// registers. Warpgroups take turns at issuing (named barriers), so that the exponentials of one hide behind the products of
-// the other. Blocks of keys go from the last to the first. The grid is persistent and the host deals the tiles: in order of
+// registers. Warpgroups run free of each other, so the exponentials of one hide behind the products of the other (taking turns
+// at named barriers lost 2 to 20 %). Blocks of keys go from the last to the first. The grid is persistent and the host deals the tiles: in order of
 // falling length and position, KV heads innermost (neighbours share pages of memory and K and V in L2), each to the block with
 // the least to do so far. Block b works through entries starts[b] .. starts[b + 1] - 1 of its list.
 //
@@ -19,7 +19,7 @@
 //
 // Roof: 4 D FLOPs per visible (query, key) pair at 989 TFLOP/s, or the bytes of Q, K, V, O. Figures: docs/kernels-operators.md.
 //
-// Launch. Entry apus_attention_hopper; block 128 * (1 + ATTENTION_CONSUMERS); grid min(SMs, work entries); dynamic shared memory
+// Launch. Entry apus_attention_hopper; block 128 * (1 + ATTENTION_CONSUMERS); grid min(SMs * ATTENTION_BLOCKS, work entries); dynamic shared memory
 // ATTENTION shared = 1024 + queryBuffers * rows * D * 2 + 2 * stages * keys * D * 2 + staging * consumers * 8192 + 512 bytes,
 // where rows = 64 * consumers. Maps (16-bit dtype, swizzle 128):
 //   mapQ  dims {D, GROUP, tokens, HEADS_KV}, strides {D, token stride, GROUP * D} elements, box {64, GROUP, rows / GROUP, 1}
@@ -57,14 +57,17 @@
 #ifndef ATTENTION_TYPE  // 0 bf16, 1 f16
 #define ATTENTION_TYPE 0
 #endif
-#ifndef ATTENTION_STAGING  // 1: O leaves through a buffer of its own; 0: through the Q tile, which is then free later
+#ifndef ATTENTION_STAGING  // 1: O leaves in whole 128-byte rows through shared memory; 0: from registers, transposed by shuffles
 #define ATTENTION_STAGING 1
 #endif
 #ifndef ATTENTION_QUERY_REGISTERS  // 1: Q moves from its tile into registers, which frees the tile and half of S's operand reads
 #define ATTENTION_QUERY_REGISTERS 0
 #endif
-#ifndef ATTENTION_TURNS  // warpgroups take turns at issuing products
-#define ATTENTION_TURNS 0
+#ifndef ATTENTION_EARLY  // 1: the next tile's first S runs behind this tile's epilogue; wants Q in registers or two Q tiles
+#define ATTENTION_EARLY 0
+#endif
+#ifndef ATTENTION_BLOCKS  // blocks per SM; 2 with one consumer warpgroup, where shared memory allows
+#define ATTENTION_BLOCKS 1
 #endif
 
 namespace apus {
@@ -77,8 +80,10 @@ constexpr int pieces = head / 64;  // 128-byte column pieces
 constexpr u32 queryPiece = rows * 128, keyPiece = keys * 128;
 constexpr u32 queryBytes = pieces * queryPiece, keyBytes = pieces * keyPiece;
 constexpr u32 queryLoaded = pieces * tokensPerTile * group * 128;
+constexpr bool early = ATTENTION_EARLY;
+static_assert(!early || ATTENTION_QUERY_REGISTERS || queryBuffers > 1, "the next Q must be able to arrive");
 constexpr float maximumSlack = 8.0f;
-static_assert(ATTENTION_STAGING || !ATTENTION_QUERY_REGISTERS, "the Q tile is given back early");
+static_assert(ATTENTION_BLOCKS == 1 || (ATTENTION_BLOCKS == 2 && consumers == 1), "registers for two small blocks");
 static_assert(keys % 16 == 0 && head % 64 == 0 && head <= 256, "whole products");
 
 struct Work {  // six 32-bit integers
@@ -120,7 +125,7 @@ APUS_DEVICE void opaque(u32& address) { asm volatile("" : "+r"(address)); }
 
 using namespace apus;
 
-extern "C" __global__ void __launch_bounds__(128 * (1 + ATTENTION_CONSUMERS), 1)
+extern "C" __global__ void __launch_bounds__(128 * (1 + ATTENTION_CONSUMERS), ATTENTION_BLOCKS)
 apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_constant__ TensorMap mapK,
                       const __grid_constant__ TensorMap mapV,
                       void* out,         // [tokens, query heads, D], outStride elements from token to token
@@ -160,6 +165,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
 
     const int warpgroup = threadIdx.x / 128, first = starts[blockIdx.x], end = starts[blockIdx.x + 1];
     if (warpgroup == 0) {
+        if constexpr (consumers == 1) registersShrink<24>();
         if constexpr (consumers == 2) registersShrink<24>();
         if constexpr (consumers == 3) registersShrink<32>();
         if (threadIdx.x < 32 && electOne()) {
@@ -202,6 +208,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             }
         }
     } else {
+        if constexpr (consumers == 1) registersGrow<(ATTENTION_BLOCKS == 2 ? 232 : 240)>();
         if constexpr (consumers == 2) registersGrow<240>();
         if constexpr (consumers == 3) registersGrow<160>();
         const int self = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
@@ -210,72 +217,176 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         const auto release = [&](u32 barrier) {
             if (lane == 0) barrierArrive(barrier);
         };
-        const auto takeTurn = [&] {
-            if (ATTENTION_TURNS && consumers > 1) namedSync(1 + self, 256);
-        };
-        const auto passTurn = [&] {
-            if (ATTENTION_TURNS && consumers > 1) namedArrive(1 + (self + 1) % consumers, 256);
-        };
-        if (self == consumers - 1) passTurn();
-
         Slot q, k, v;
         u32 described = 0;
-        for (int index = first; index < end; ++index) {
+        Work w;
+        Range range;
+        int lowest[2], limit[2];  // visible keys of the thread's two rows: lowest .. limit - 1
+        int clearFrom, clearTo;   // blocks inside are seen whole by every row and need no mask
+        u32 qTile;
+        float o[head / 2], s[keys / 2];
+        u32 p[keys / 16][4], qFragments[ATTENTION_QUERY_REGISTERS ? head / 16 : 1][4];
+
+        const auto releaseQuery = [&] {
+            release(queryEmpty(q.index));
+            q.advance<queryBuffers>();
+        };
+        const auto take = [&] {  // the next tile: what it is, and Q
             barrierWait(queryFull(q.index), q.phase);
             const u32 slot = workSlots + 32 * described;
             if (++described > queryBuffers) described = 0;
-            Work w;
-            {
-                const Vec4 a = loadShared16(slot);
-                const Vec2 b = loadShared8(slot + 16);
-                w = {static_cast<int>(a.x), static_cast<int>(a.y), 0, static_cast<int>(a.z), static_cast<int>(a.w), static_cast<int>(b.x)};
-            }
-            const Range range = Range::make(w, left, right);
-            float o[head / 2], s[keys / 2];
-            u32 p[keys / 16][4];
-            float largest[2] = {-INFINITY_F, -INFINITY_F}, sum[2] = {0.0f, 0.0f};
-            int lowest[2], limit[2];  // visible keys of the two rows: lowest .. limit - 1
+            const Vec4 a = loadShared16(slot);
+            const Vec2 b = loadShared8(slot + 16);
+            w = {static_cast<int>(a.x), static_cast<int>(a.y), 0, static_cast<int>(a.z), static_cast<int>(a.w), static_cast<int>(b.x)};
+            range = Range::make(w, left, right);
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 const int position = w.position + (firstRow + 8 * half) / group;
                 limit[half] = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(position) + right + 1));
                 lowest[half] = static_cast<int>(max(static_cast<i64>(0), static_cast<i64>(position) - left));
             }
-            // Blocks that every row of the tile sees whole need no mask.
-            const i64 lastPosition = static_cast<i64>(w.position) + tokensPerTile - 1;
-            const int clearFrom = static_cast<int>(max(static_cast<i64>(0), lastPosition - left));
-            const int clearTo = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(w.position) + right + 1));
+            clearFrom = static_cast<int>(max(static_cast<i64>(0), static_cast<i64>(w.position) + tokensPerTile - 1 - left));
+            clearTo = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(w.position) + right + 1));
+            qTile = queries + q.index * queryBytes + self * 64 * 128;
+            if (ATTENTION_QUERY_REGISTERS && !range.empty) {
+#pragma unroll
+                for (int kk = 0; kk < head / 16; ++kk)
+                    loadMatrix4(qFragments[ATTENTION_QUERY_REGISTERS ? kk : 0],
+                                qTile + (kk / 4) * queryPiece +
+                                    swizzled<128>(warp * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), 2 * (kk % 4) + (lane >> 4)));
+                __syncwarp();
+                releaseQuery();
+            }
+        };
+        const auto scores = [&] {  // S = Q K^T, issued
+            barrierWait(keyFull(k.index), k.phase);
+            u32 kTile = keyRing + k.index * keyBytes, qBase = qTile;
+            opaque(kTile);
+            opaque(qBase);
+            const u64 a = descriptorKMajor(qBase), b = descriptorKMajor(kTile);
+            mmaFence();
+#pragma unroll
+            for (int piece = 0; piece < pieces; ++piece)
+#pragma unroll
+                for (int kk = 0; kk < 4; ++kk)
+                    if constexpr (ATTENTION_QUERY_REGISTERS)
+                        mmaRegisters<keys, type, 0>(s, qFragments[ATTENTION_QUERY_REGISTERS ? 4 * piece + kk : 0],
+                                                    b + (piece * keyPiece + kk * 32) / 16, piece > 0 || kk > 0);
+                    else
+                        mmaShared<keys, type>(s, a + (piece * queryPiece + kk * 32) / 16, b + (piece * keyPiece + kk * 32) / 16,
+                                              piece > 0 || kk > 0);
+            mmaCommit();
+        };
+        const auto haveScores = [&] {
+            pin(s);
+            release(keyEmpty(k.index));
+            k.advance<stages>();
+        };
+        const auto values = [&](bool accumulate) {  // O += P V, issued
+            barrierWait(valueFull(v.index), v.phase);
+            u32 vTile = valueRing + v.index * keyBytes;
+            opaque(vTile);
+            const u64 b = descriptorNMajor(vTile, keyPiece);
+            mmaFence();
+#pragma unroll
+            for (int kk = 0; kk < keys / 16; ++kk) mmaRegisters<head, type, 1>(o, p[kk], b + kk * 2048 / 16, accumulate || kk > 0);
+            mmaCommit();
+        };
+        const auto haveValues = [&] {
+            pin(o);
+            release(valueEmpty(v.index));
+            v.advance<stages>();
+        };
 
-            const u32 qTile = queries + q.index * queryBytes + self * 64 * 128;
-            u32 qFragments[ATTENTION_QUERY_REGISTERS ? head / 16 : 1][4];
-            const auto scores = [&] {  // S = Q K^T, issued
-                u32 kTile = keyRing + k.index * keyBytes, qBase = qTile;
-                opaque(kTile);
-                opaque(qBase);
-                const u64 a = descriptorKMajor(qBase), b = descriptorKMajor(kTile);
-                mmaFence();
+        // Lanes 8 i .. 8 i + 7 store row i + 4 r of the warp's 16 in round r, 16 bytes each.
+        const int storeRow = self * 64 + warp * 16 + lane / 8;
+        const auto outputRow = [&](const Work& tile, int round, bool& valid) {
+            const int row = storeRow + 4 * round, token = tile.query + row / group;
+            valid = row < tokensPerTile * group && token < tile.queryEnd;
+            return static_cast<u16*>(out) + token * outStride + static_cast<i64>(tile.kvHead * group + row % group) * head + (lane % 8) * 8;
+        };
+        const auto storeLogSum = [&](const Work& tile, int half, float value) {
+            const int row = firstRow + 8 * half, token = tile.query + row / group;
+            if (logSumExp && lane % 4 == 0 && row < tokensPerTile * group && token < tile.queryEnd)
+                logSumExp[static_cast<i64>(tile.kvHead * group + row % group) * tokens + token] = value;
+        };
+        const auto storeEmpty = [&](const Work& tile) {
+#pragma unroll 1
+            for (int i = 0; i < 4 * pieces; ++i) {
+                bool valid;
+                u16* address = outputRow(tile, i % 4, valid) + i / 4 * 64;
+                if (valid) *reinterpret_cast<Vec4*>(address) = {0, 0, 0, 0};
+            }
+            storeLogSum(tile, 0, -INFINITY_F);
+            storeLogSum(tile, 1, -INFINITY_F);
+        };
+        const auto store = [&](const Work& tile, const float (&largest)[2], const float (&sum)[2]) {
+            float inverse[2];
 #pragma unroll
-                for (int piece = 0; piece < pieces; ++piece)
+            for (int half = 0; half < 2; ++half) {
+                const float total = groupSum<4>(sum[half]);
+                inverse[half] = total == 0.0f ? 0.0f : 1.0f / total;
+                storeLogSum(tile, half, largest[half] * scale + log2Fast(total) * 0.6931471805599453f);
+            }
+            if constexpr (ATTENTION_STAGING) {
+                const u32 staging = stagingBase + self * 8192 + warp * 2048;
+                u16* address[4];
+                bool valid[4];
 #pragma unroll
-                    for (int kk = 0; kk < 4; ++kk)
-                        if constexpr (ATTENTION_QUERY_REGISTERS)
-                            mmaRegisters<keys, type, 0>(s, qFragments[ATTENTION_QUERY_REGISTERS ? 4 * piece + kk : 0],
-                                                        b + (piece * keyPiece + kk * 32) / 16, piece > 0 || kk > 0);
-                        else
-                            mmaShared<keys, type>(s, a + (piece * queryPiece + kk * 32) / 16, b + (piece * keyPiece + kk * 32) / 16,
-                                                  piece > 0 || kk > 0);
-                mmaCommit();
-            };
-            const auto values = [&](bool accumulate) {  // O += P V, issued
-                u32 vTile = valueRing + v.index * keyBytes;
-                opaque(vTile);
-                const u64 b = descriptorNMajor(vTile, keyPiece);
-                mmaFence();
+                for (int i = 0; i < 4; ++i) address[i] = outputRow(tile, i, valid[i]);
 #pragma unroll
-                for (int kk = 0; kk < keys / 16; ++kk)
-                    mmaRegisters<head, type, 1>(o, p[kk], b + kk * 2048 / 16, accumulate || kk > 0);
-                mmaCommit();
-            };
+                for (int piece = 0; piece < pieces; ++piece) {
+#pragma unroll
+                    for (int b = 0; b < 8; b += 2) {
+                        const float* x = o + (piece * 8 + b) * 4;
+                        storeMatrix4(staging + swizzled<128>(((lane >> 3) & 1) * 8 + (lane & 7), b + (lane >> 4)),
+                                     pack2<type>(x[0] * inverse[0], x[1] * inverse[0]), pack2<type>(x[2] * inverse[1], x[3] * inverse[1]),
+                                     pack2<type>(x[4] * inverse[0], x[5] * inverse[0]), pack2<type>(x[6] * inverse[1], x[7] * inverse[1]));
+                    }
+                    __syncwarp();
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        const Vec4 data = loadShared16(staging + swizzled<128>(i * 4 + lane / 8, lane % 8));
+                        if (valid[i]) *reinterpret_cast<Vec4*>(address[i] + piece * 64) = data;
+                    }
+                    __syncwarp();
+                }
+            } else {
+                // Four lanes hold two columns each of four 8-column blocks; after two exchanges each holds one whole block.
+                const bool odd = lane & 1, upper = lane & 2;
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = firstRow + 8 * half, token = tile.query + row / group;
+                    u16* const address = static_cast<u16*>(out) + token * outStride +
+                                         static_cast<i64>(tile.kvHead * group + row % group) * head + (lane % 4) * 8;
+                    const bool valid = row < tokensPerTile * group && token < tile.queryEnd;
+#pragma unroll
+                    for (int four = 0; four < head / 32; ++four) {
+                        u32 x[4];
+#pragma unroll
+                        for (int b = 0; b < 4; ++b) {
+                            const float* pair = o + (four * 4 + b) * 4 + 2 * half;
+                            x[b] = pack2<type>(pair[0] * inverse[half], pair[1] * inverse[half]);
+                        }
+                        const u32 keepA = odd ? x[1] : x[0], keepB = odd ? x[3] : x[2];
+                        const u32 gotA = __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], 1);
+                        const u32 gotB = __shfl_xor_sync(0xffffffffu, odd ? x[2] : x[3], 1);
+                        const u32 lowA = odd ? gotA : keepA, highA = odd ? keepA : gotA, lowB = odd ? gotB : keepB, highB = odd ? keepB : gotB;
+                        const u32 keepLow = upper ? lowB : lowA, keepHigh = upper ? highB : highA;
+                        const u32 gotLow = __shfl_xor_sync(0xffffffffu, upper ? lowA : lowB, 2);
+                        const u32 gotHigh = __shfl_xor_sync(0xffffffffu, upper ? highA : highB, 2);
+                        const Vec4 data = upper ? Vec4{gotLow, gotHigh, keepLow, keepHigh} : Vec4{keepLow, keepHigh, gotLow, gotHigh};
+                        if (valid) *reinterpret_cast<Vec4*>(address + four * 32) = data;
+                    }
+                }
+            }
+        };
+
+        bool ready = false;  // S of the first block has been computed already
+        if (first < end) take();
+        for (int index = first; index < end; ++index) {
+            const bool more = index + 1 < end;
+            float largest[2] = {-INFINITY_F, -INFINITY_F}, sum[2] = {0.0f, 0.0f}, factor[2];
             // Masks, exponentiates s in place, finds the factors for what was summed before and says whether any of them is not 1:
             // a maximum only moves when it would otherwise leave exponentials above 2^maximumSlack, which is rare after the
             // first block, so that O seldom has to be multiplied.
@@ -322,6 +433,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             const auto clearTail = [&](int block) {
                 const int valid = w.keyCount - block * keys;
                 if (valid >= keys) return;
+                barrierWait(valueFull(v.index), v.phase);
                 for (int unit = threadIdx.x - 128 + valid * 8; unit < keys * 8; unit += 128 * consumers)
 #pragma unroll
                     for (int piece = 0; piece < pieces; ++piece)
@@ -330,125 +442,53 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 namedSync(8, 128 * consumers);
             };
 
-            // Lanes 8 i .. 8 i + 7 store row i + 4 r of the warp's 16 in round r, 16 bytes each.
-            const int storeRow = self * 64 + warp * 16 + lane / 8;
-            constexpr bool steps = 4 % group == 0;  // four rows on: the same head, 4 / group tokens later
-            u16* const storeBase = static_cast<u16*>(out) + (w.query + storeRow / group) * outStride +
-                                   static_cast<i64>(w.kvHead * group + storeRow % group) * head + (lane % 8) * 8;
-            const auto outputRow = [&](int round, bool& valid) {
-                const int row = storeRow + 4 * round, token = steps ? w.query + storeRow / group + round * (4 / group) : w.query + row / group;
-                valid = row < tokensPerTile * group && token < w.queryEnd;
-                if (steps) return storeBase + round * (4 / group) * outStride;
-                return static_cast<u16*>(out) + token * outStride + static_cast<i64>(w.kvHead * group + row % group) * head + (lane % 8) * 8;
-            };
             if (range.empty) {
-#pragma unroll 1
-                for (int i = 0; i < 4 * pieces; ++i) {
-                    bool valid;
-                    u16* address = outputRow(i % 4, valid) + i / 4 * 64;
-                    if (valid) *reinterpret_cast<Vec4*>(address) = {0, 0, 0, 0};
-                }
-                if (logSumExp && lane % 4 == 0)
-#pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int row = firstRow + 8 * half, token = w.query + row / group;
-                        if (row < tokensPerTile * group && token < w.queryEnd)
-                            logSumExp[static_cast<i64>(w.kvHead * group + row % group) * tokens + token] = -INFINITY_F;
-                    }
-                release(queryEmpty(q.index));
-                q.advance<queryBuffers>();
+                storeEmpty(w);
+                releaseQuery();
+                if (more) take();
                 continue;
             }
-            float factor[2];
-            if constexpr (ATTENTION_QUERY_REGISTERS) {
-#pragma unroll
-                for (int kk = 0; kk < head / 16; ++kk)
-                    loadMatrix4(qFragments[kk], qTile + (kk / 4) * queryPiece +
-                                                    swizzled<128>(warp * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), 2 * (kk % 4) + (lane >> 4)));
-                fenceToAsyncProxy();  // the tile may be overwritten now
-                __syncwarp();
-                release(queryEmpty(q.index));
-                q.advance<queryBuffers>();
+            if (!ready) {
+                scores();
+                mmaWait<0>();
             }
-            barrierWait(keyFull(k.index), k.phase);
-            takeTurn();
-            scores();
-            passTurn();
-            mmaWait<0>();
-            pin(s);
-            release(keyEmpty(k.index));
-            k.advance<stages>();
+            haveScores();
             softmax(range.last, factor);
             toFragments();
-            barrierWait(valueFull(v.index), v.phase);
             clearTail(range.last);
             for (int block = range.last - 1; block >= range.first; --block) {
-                barrierWait(keyFull(k.index), k.phase);
-                takeTurn();
                 scores();
-                barrierWait(valueFull(v.index), v.phase);
                 values(block < range.last - 1);
-                passTurn();
                 mmaWait<1>();
-                pin(s);
-                release(keyEmpty(k.index));
-                k.advance<stages>();
+                haveScores();
                 const bool rescale = softmax(block, factor);
                 mmaWait<0>();
-                pin(o);
-                release(valueEmpty(v.index));
-                v.advance<stages>();
+                haveValues();
                 if (rescale) {
 #pragma unroll
                     for (int i = 0; i < head / 2; ++i) o[i] *= factor[(i / 2) % 2];
                 }
                 toFragments();
             }
-            if (ATTENTION_STAGING && !ATTENTION_QUERY_REGISTERS) {
-                release(queryEmpty(q.index));
-                q.advance<queryBuffers>();
-            }
-            barrierWait(valueFull(v.index), v.phase);
+            if (!ATTENTION_QUERY_REGISTERS) releaseQuery();
             values(range.first < range.last);
-            mmaWait<0>();
-            pin(o);
-            release(valueEmpty(v.index));
-            v.advance<stages>();
-            const u32 staging = ATTENTION_STAGING ? stagingBase + self * 8192 + warp * 2048 : qTile + warp * 2048;
-            if (!ATTENTION_STAGING) namedSync(4 + self, 128);  // all four warps are done with Q
-            float inverse[2];
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const float total = groupSum<4>(sum[half]);
-                inverse[half] = total == 0.0f ? 0.0f : 1.0f / total;
-                const int row = firstRow + 8 * half, token = w.query + row / group;
-                if (logSumExp && lane % 4 == 0 && row < tokensPerTile * group && token < w.queryEnd)
-                    logSumExp[static_cast<i64>(w.kvHead * group + row % group) * tokens + token] =
-                        largest[half] * scale + log2Fast(total) * 0.6931471805599453f;
-            }
-#pragma unroll
-            for (int piece = 0; piece < pieces; ++piece) {
-#pragma unroll
-                for (int b = 0; b < 8; b += 2) {
-                    const float* x = o + (piece * 8 + b) * 4;
-                    storeMatrix4(staging + swizzled<128>(((lane >> 3) & 1) * 8 + (lane & 7), b + (lane >> 4)),
-                                 pack2<type>(x[0] * inverse[0], x[1] * inverse[0]), pack2<type>(x[2] * inverse[1], x[3] * inverse[1]),
-                                 pack2<type>(x[4] * inverse[0], x[5] * inverse[0]), pack2<type>(x[6] * inverse[1], x[7] * inverse[1]));
-                }
-                __syncwarp();
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    bool valid;
-                    u16* address = outputRow(i, valid) + piece * 64;
-                    const Vec4 data = loadShared16(staging + swizzled<128>(i * 4 + lane / 8, lane % 8));
-                    if (valid) *reinterpret_cast<Vec4*>(address) = data;
-                }
-                __syncwarp();
-            }
-            if (!ATTENTION_STAGING) {
-                fenceToAsyncProxy();
-                release(queryEmpty(q.index));
-                q.advance<queryBuffers>();
+            const Work done = w;
+            if (early && more) take();
+            // Each branch ends with nothing in flight: ptxas serialises all products if accumulators in flight meet at a join.
+            if (early && more && !range.empty) {
+                scores();
+                mmaWait<1>();
+                haveValues();
+                store(done, largest, sum);
+                mmaWait<0>();
+                pin(s);
+                ready = true;
+            } else {
+                mmaWait<0>();
+                haveValues();
+                store(done, largest, sum);
+                if (!early && more) take();
+                ready = false;
             }
         }
     }

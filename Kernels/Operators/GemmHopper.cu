@@ -22,17 +22,18 @@
 //
 // Roof: 2 M N K / 989 TFLOP/s (1,979 for e4m3). Figures and what was tried: docs/kernels-operators.md.
 //
-// Launch. Entry apus_gemm_hopper; block 128 * (1 + GEMM_CONSUMERS) threads; grid min(SMs, tiles) rounded down to a multiple of
-// the cluster (GEMM_CLUSTER_M * GEMM_CLUSTER_N blocks along x, cluster attribute set); dynamic shared memory
-// GEMM_SHARED_BYTES = 1024 + stages * (tileM + tileN) * 128 + staging * consumers * chunkBytes + 256, opt-in above 48 KB.
-// Programmatic stream serialisation is honoured. Maps (all without interleave; 16-bit: dtype of the tensor; e4m3: uint8):
+// Launch. Entry apus_gemm_hopper; block 128 * (1 + GEMM_CONSUMERS) threads; cluster = GEMM_CLUSTER_M * GEMM_CLUSTER_N blocks along x
+// (attribute set where it is 2); grid cluster * min(SMs / cluster, ceil(M / (tileM * clusterM)) * ceil(N / (tileN * clusterN)));
+// dynamic shared memory 1024 + stages * (tileM + tileN) * 128 + min(GEMM_STAGING, chunks) * consumers * 64 * chunk row bytes + 256
+// (no staging with the direct store), chunks = columns of a tile of C / chunk columns * 64-row blocks per warpgroup; at most 232,448.
+// M of any size; K and N: rows of A, B, C 16-byte aligned, else GEMM_DIRECT_STORE for C and GemmGeneric.cu for A and B. Programmatic
+// stream serialisation is honoured. Maps (without interleave; 16-bit: dtype of the tensor; e4m3: uint8; L2 promotion 256):
 //   mapA  [M, K], box {128 bytes of K, GEMM_TILE_M / GEMM_CLUSTER_N}, swizzle 128
 //   mapB  [N, K], box {128 bytes of K, R}, swizzle 128, R = GEMM_TILE_N / GEMM_CLUSTER_M, halved where that is above 256;
 //         rank 4: dims {K, 8, 2, N / 16}, strides {row, N / 2 rows, 8 rows}, box {128 bytes, 8, 2, R / 16}
-// columnScale and bias 8-byte aligned.
 //   mapC, mapR (residual)  [M, N or N / 2], box {chunk columns, 64}, swizzle by chunk row bytes (128, 64 or 32);
 //         chunk columns: 16-bit C: 64, 32 or 16, the largest that divides outputs per wgmma block; f32: 32 or 16
-// A map that the variant does not use may hold anything.
+// A map or pointer that the variant does not use may hold anything. columnScale and bias are 8-byte aligned.
 
 #if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #error "compile for sm_90a; other devices take GemmGeneric.cu"
@@ -125,6 +126,7 @@ constexpr int blocksM = tileM / 64 / (GEMM_PINGPONG ? 1 : consumers);
 constexpr int blocksN = tileN > 256 ? 2 : 1;
 constexpr int blockN = tileN / blocksN;
 static_assert(blocksM * 64 * (GEMM_PINGPONG ? 1 : consumers) == tileM, "tile rows must divide over the warpgroups");
+static_assert(!GEMM_DIRECT_STORE || !(GEMM_RESIDUAL || GEMM_STATISTICS), "residuals and statistics want staged stores");
 static_assert(clusterSize <= 2, "clusters of one or two");
 static_assert(!GEMM_PINGPONG || consumers == 2, "ping-pong is for two warpgroups");
 
@@ -175,230 +177,9 @@ struct Ring {
     }
 };
 
-struct Arguments {
-    void* c;
-    const float* rowScale;
-    const float* columnScale;
-    const float* bias;
-    float* statistics;
-    int m, n, outColumns, statisticsStride;
-    i64 rowStride;  // of C, in elements
-};
-
-struct Epilogue {
-    const Arguments& arguments;
-    const TensorMap& mapC;
-    const TensorMap& mapR;
-    u32 stagingBase, residualBarrier, residualPhase;
-    int group, warp, lane;
-    bool leader;
-
-    __device__ __forceinline__ void prefetchResidual(int firstRow, int firstColumn, int first) {
-        if (!leader) return;
-        const int count = min(staging, chunks - first);
-        barrierExpect(residualBarrier, count * chunkBytes);
-        for (int i = 0; i < count; ++i) {
-            const int c = first + i;
-            loadTile(stagingBase + i * chunkBytes, mapR, residualBarrier, firstColumn + (c % chunksAcross) * chunkColumns,
-                     firstRow + (c / chunksAcross) * 64);
-        }
-    }
-
-    // Scales and biases of the input columns that a chunk is made of, read before the chunk waits for anything.
-    static constexpr int pairsPerChunk = chunkColumns / 8 * (GEMM_GATED ? 2 : 1);
-    struct Columns {
-        Float2 scale[GEMM_COLUMN_SCALE == 2 ? pairsPerChunk : 1], bias[GEMM_BIAS ? pairsPerChunk : 1];
-    };
-    __device__ __forceinline__ void loadColumns(Columns& columns, int firstInputColumn) const {
-#pragma unroll
-        for (int i = 0; i < pairsPerChunk; ++i) {
-            const int column = firstInputColumn + 8 * i + 2 * (lane % 4);
-            if (GEMM_COLUMN_SCALE == 2) columns.scale[i] = columnPair(arguments.columnScale, column);
-            if (GEMM_BIAS) columns.bias[i] = columnPair(arguments.bias, column);
-        }
-    }
-
-    // Entries of a [N] vector for an even column and its neighbour. N is even unless C is stored directly.
-    __device__ __forceinline__ Float2 columnPair(const float* vector, int column) const {
-        Float2 v = {0.0f, 0.0f};
-        if (GEMM_DIRECT_STORE) {
-            if (column < arguments.n) v.x = __ldg(vector + column);
-            if (column + 1 < arguments.n) v.y = __ldg(vector + column + 1);
-        } else if (column < arguments.n) {
-            asm("ld.global.nc.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(vector + column));
-        }
-        return v;
-    }
-
-    __device__ __forceinline__ Float2 scaled(float x, float y, float scale, const Columns& columns, int index) const {
-        if (GEMM_COLUMN_SCALE == 2) {
-            x *= scale * columns.scale[GEMM_COLUMN_SCALE == 2 ? index : 0].x;
-            y *= scale * columns.scale[GEMM_COLUMN_SCALE == 2 ? index : 0].y;
-        } else if (GEMM_ROW_SCALE || GEMM_COLUMN_SCALE) {
-            x *= scale;
-            y *= scale;
-        }
-        if (GEMM_BIAS) {
-            x += columns.bias[GEMM_BIAS ? index : 0].x;
-            y += columns.bias[GEMM_BIAS ? index : 0].y;
-        }
-        return {x, y};
-    }
-
-    // The pair of outputs in 8-column block `inside` of chunk column `across` and row block `mb`, before residual and rounding.
-    // half 0 is the upper row of the thread, 1 the lower one.
-    __device__ __forceinline__ Float2 outputs(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int across, int inside, int half,
-                                              float scale, const Columns& columns) const {
-        const int index = GEMM_GATED ? 2 * inside : inside, j = across * pairsPerChunk + index;
-        const int nb = j / (blockN / 8), at = 4 * (j % (blockN / 8)) + 2 * half;
-        const Float2 v = scaled(acc[mb][nb][at], acc[mb][nb][at + 1], scale, columns, index);
-        const Float2 a = activatePair<static_cast<Activation>(GEMM_ACTIVATION)>(v.x, v.y);
-        if constexpr (GEMM_GATED) {
-            const Float2 up = scaled(acc[mb][nb][at + 4], acc[mb][nb][at + 5], scale, columns, index + 1);
-            return {a.x * up.x, a.y * up.y};
-        } else {
-            return a;
-        }
-    }
-
-    __device__ __forceinline__ void run(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
-        if constexpr (GEMM_DIRECT_STORE) direct(acc, tileRow, tileColumn);
-        else staged(acc, tileRow, tileColumn);
-    }
-
-    __device__ __forceinline__ void direct(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
-        const int firstRow = tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64);
-        const int firstColumn = tileColumn * outTile, firstInputColumn = tileColumn * tileN;
-        const float common = commonScale();
-#pragma unroll
-        for (int mb = 0; mb < blocksM; ++mb)
-#pragma unroll
-            for (int across = 0; across < chunksAcross; ++across) {
-                Columns columns;
-                loadColumns(columns, firstInputColumn + across * 8 * pairsPerChunk);
-#pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
-                    if (row >= arguments.m) continue;
-                    const float s = GEMM_ROW_SCALE == 2 ? common * __ldg(arguments.rowScale + row) : common;
-#pragma unroll
-                    for (int b = 0; b < chunkColumns / 8; ++b) {
-                        const int column = firstColumn + across * chunkColumns + b * 8 + 2 * (lane % 4);
-                        const Float2 v = outputs(acc, mb, across, b, half, s, columns);
-                        if (column < arguments.outColumns) storeOne<output>(arguments.c, row * arguments.rowStride + column, v.x);
-                        if (column + 1 < arguments.outColumns)
-                            storeOne<output>(arguments.c, row * arguments.rowStride + column + 1, v.y);
-                    }
-                }
-            }
-    }
-
-    __device__ __forceinline__ float commonScale() const {
-        return (GEMM_ROW_SCALE == 1 ? arguments.rowScale[0] : 1.0f) * (GEMM_COLUMN_SCALE == 1 ? arguments.columnScale[0] : 1.0f);
-    }
-
-    __device__ __forceinline__ void staged(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
-        const int firstRow = tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64);
-        const int firstColumn = tileColumn * outTile, firstInputColumn = tileColumn * tileN;
-        float scale[2] = {1.0f, 1.0f}, squares[2] = {0.0f, 0.0f};
-        const float common = commonScale();
-        scale[0] = scale[1] = common;
-
-#pragma unroll
-        for (int chunk = 0; chunk < chunks; ++chunk) {
-            const int mb = chunk / chunksAcross, across = chunk % chunksAcross, buffer = chunk % staging;
-            Columns columns;
-            loadColumns(columns, firstInputColumn + across * 8 * pairsPerChunk);
-            if (across == 0) {
-#pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
-                    if (GEMM_ROW_SCALE == 2) scale[half] = row < arguments.m ? common * __ldg(arguments.rowScale + row) : 0.0f;
-                    squares[half] = 0.0f;
-                }
-            }
-            if (buffer == 0) {  // the previous group's stores must have read the buffers
-                if (GEMM_RESIDUAL) {
-                    if (chunk > 0) {
-                        if (leader) storeWaitRead<0>();
-                        prefetchResidual(firstRow, firstColumn, chunk);
-                    }
-                    barrierWait(residualBarrier, residualPhase);
-                    residualPhase ^= 1;
-                } else {
-                    if (leader) storeWaitRead<0>();
-                    namedSync(3 + group, 128);
-                }
-            }
-            const u32 base = stagingBase + buffer * chunkBytes;
-            if constexpr (output == DType::f32) {
-#pragma unroll
-                for (int b = 0; b < chunkColumns / 8; ++b)
-#pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        Float2 v = outputs(acc, mb, across, b, half, scale[half], columns);
-                        const u32 row = warp * 16 + half * 8 + lane / 4;
-                        const u32 address = base + swizzled<chunkRowBytes>(row, 2 * b + (lane % 4) / 2) + 8 * (lane % 2);
-                        if (GEMM_RESIDUAL) {
-                            const Vec2 r = loadShared8(address);
-                            v.x += asFloat(r.x);
-                            v.y += asFloat(r.y);
-                        }
-                        if (GEMM_STATISTICS) squares[half] += v.x * v.x + v.y * v.y;
-                        storeShared8(address, asBits(v.x), asBits(v.y));
-                    }
-            } else {
-#pragma unroll
-                for (int b = 0; b < chunkColumns / 8; b += 2) {  // 16 x 16 per warp and step
-                    const u32 address =
-                        base + swizzled<chunkRowBytes>(warp * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), b + (lane >> 4));
-                    u32 packed[4], residual[4];
-                    if (GEMM_RESIDUAL) loadMatrix4(residual, address);
-#pragma unroll
-                    for (int part = 0; part < 4; ++part) {
-                        const int half = part & 1;
-                        Float2 v = outputs(acc, mb, across, b + part / 2, half, scale[half], columns);
-                        if (GEMM_RESIDUAL) {
-                            const Float2 r = unpack2<output>(residual[part]);
-                            v.x += r.x;
-                            v.y += r.y;
-                        }
-                        packed[part] = pack2<output>(v.x, v.y);
-                        if (GEMM_STATISTICS) {
-                            const Float2 w = unpack2<output>(packed[part]);
-                            squares[half] += w.x * w.x + w.y * w.y;
-                        }
-                    }
-                    storeMatrix4(address, packed[0], packed[1], packed[2], packed[3]);
-                }
-            }
-            if (GEMM_STATISTICS && across == chunksAcross - 1) {
-#pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    const float sum = groupSum<4>(squares[half]);
-                    const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
-                    if (lane % 4 == 0 && row < arguments.m && tileColumn < arguments.statisticsStride)
-                        arguments.statistics[static_cast<i64>(row) * arguments.statisticsStride + tileColumn] = sum;
-                }
-            }
-            if (buffer == staging - 1 || chunk == chunks - 1) {
-                fenceToAsyncProxy();
-                namedSync(3 + group, 128);
-                if (leader) {
-#pragma unroll
-                    for (int i = 0; i <= buffer; ++i) {
-                        const int c = chunk - buffer + i;
-                        storeTile(mapC, stagingBase + i * chunkBytes, firstColumn + (c % chunksAcross) * chunkColumns,
-                                  firstRow + (c / chunksAcross) * 64);
-                    }
-                    storeCommit();
-                }
-            }
-        }
-    }
-};
-
 }  // namespace apus
+
+#include "Common/GemmHopperEpilogue.cuh"
 
 using namespace apus;
 

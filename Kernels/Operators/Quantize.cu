@@ -6,7 +6,7 @@
 // 464; e5m2: infinity). NaN becomes NaN and does not enter the maximum.
 //
 // Shapes. x: [rows, columns], rowStride elements apart; codes: [rows, columns] u8, codeStride apart; columns a multiple of
-// 8 (4 for f32), x and its stride 16-byte aligned, codes and theirs 8-byte (4), or QUANTIZE_VECTOR 1. Scales: fp32, [1], [rows] or [columns].
+// 16, pointers and strides 16-byte aligned, or QUANTIZE_VECTOR 1. Scales: fp32, [1], [rows] or [columns].
 //
 // Entries and launches (block 256 threads, no dynamic shared memory):
 //   apus_quantize_rows      per row in one pass; grid min(rows, resident blocks). A row of up to QUANTIZE_ROW columns is held in
@@ -51,14 +51,29 @@ namespace apus {
 
 constexpr DType type = static_cast<DType>(QUANTIZE_TYPE), format = static_cast<DType>(QUANTIZE_FORMAT);
 constexpr int threads = 256;
-constexpr int group = QUANTIZE_VECTOR ? 1 : VectorWidth<type>::value;  // elements of one access: 16 bytes of x
+// Elements a thread turns into one store: 16 codes, or 16 bytes of x on the way back (each lost to the other in the other's place).
+constexpr int group = QUANTIZE_VECTOR ? 1 : 16, unit = QUANTIZE_VECTOR ? 1 : VectorWidth<type>::value, loads = group / unit;
 constexpr float maximum = Float8<format>::maximum;
 
 struct Group {
-    Packed<type, group> packed;
-    __device__ __forceinline__ void load(const void* x, i64 index) { packed = loadPacked<type, group, true>(x, index); }
-    __device__ __forceinline__ void values(float (&v)[group]) const { unpackTo<type, group>(v, packed); }
-    __device__ __forceinline__ void forget() { hold(packed); }
+    Packed<type, unit> parts[loads];
+    __device__ __forceinline__ void load(const void* x, i64 index) {
+#pragma unroll
+        for (int i = 0; i < loads; ++i) parts[i] = loadPacked<type, unit, true>(x, index + i * unit);
+    }
+    __device__ __forceinline__ void values(float (&v)[group]) const {
+#pragma unroll
+        for (int i = 0; i < loads; ++i) {
+            float part[unit];
+            unpackTo<type, unit>(part, parts[i]);
+#pragma unroll
+            for (int j = 0; j < unit; ++j) v[i * unit + j] = part[j];
+        }
+    }
+    __device__ __forceinline__ void forget() {
+#pragma unroll
+        for (int i = 0; i < loads; ++i) hold(parts[i]);
+    }
     __device__ __forceinline__ float largest() const {
         float v[group], m = 0.0f;
         values(v);
@@ -72,13 +87,12 @@ APUS_DEVICE void storeCodes(u8* codes, i64 index, const float (&v)[group]) {
     if constexpr (group == 1) {
         codes[index] = static_cast<u8>(encodePair<format, QUANTIZE_SATURATE>(v[0], 0.0f));
     } else {
-        u32 words[group >= 4 ? group / 4 : 1];
+        u32 words[4];
 #pragma unroll
-        for (int i = 0; i < group / 4; ++i)
-            words[i] = encodePair<format, QUANTIZE_SATURATE>(v[4 * i], v[4 * i + 1]) |
-                       (encodePair<format, QUANTIZE_SATURATE>(v[4 * i + 2], v[4 * i + 3]) << 16);
-        if constexpr (group == 8) *reinterpret_cast<Vec2*>(codes + index) = {words[0], words[1]};
-        else *reinterpret_cast<u32*>(codes + index) = words[0];
+        for (int i = 0; i < 4; ++i)
+            words[i] = encodePair<format, QUANTIZE_SATURATE>(v[group == 1 ? 0 : 4 * i], v[group == 1 ? 0 : 4 * i + 1]) |
+                       (encodePair<format, QUANTIZE_SATURATE>(v[group == 1 ? 0 : 4 * i + 2], v[group == 1 ? 0 : 4 * i + 3]) << 16);
+        storeStreaming16(codes + index, {words[0], words[1], words[2], words[3]});
     }
 }
 
@@ -101,10 +115,10 @@ APUS_DEVICE float inverseOf(float largest) { return largest > 0.0f ? maximum / l
 struct Walk {
     u32 perRow, column, columnStep;
     int row, rowStep;
-    static __device__ __forceinline__ Walk make(int columns) {
+    static __device__ __forceinline__ Walk make(int columns, int width) {
         Walk w;
         const u32 all = gridDim.x * threads, self = blockIdx.x * threads + threadIdx.x;
-        w.perRow = ceilDivide(columns, group);
+        w.perRow = ceilDivide(columns, width);
         w.columnStep = min(w.perRow, all);
         w.rowStep = all / w.columnStep;
         w.row = self / w.columnStep;
@@ -178,7 +192,7 @@ extern "C" __global__ void __launch_bounds__(256) apus_quantize_rows(const void*
 
 extern "C" __global__ void __launch_bounds__(256) apus_absolute_maximum(const void* x, u32* maxima, int rows, int columns, i64 rowStride) {
     chainLaunches();
-    const Walk walk = Walk::make(columns);
+    const Walk walk = Walk::make(columns, group);
     float largest = 0.0f;
     for (u32 at = walk.column; at < walk.perRow; at += walk.columnStep) {
         const i64 column = static_cast<i64>(at) * group;
@@ -213,7 +227,7 @@ extern "C" __global__ void __launch_bounds__(256)
 apus_quantize(const void* x, u8* codes, const float* maxima, float* scales, u32* overflows, int rows, int columns, i64 rowStride,
               i64 codeStride) {
     chainLaunches();
-    const Walk walk = Walk::make(columns);
+    const Walk walk = Walk::make(columns, group);
     const auto factor = [&](int index) {
         if (QUANTIZE_GIVEN == 2) return 1.0f;
         return QUANTIZE_GIVEN ? scales[index] : inverseOf(maxima[index]);
@@ -275,23 +289,23 @@ apus_quantize(const void* x, u8* codes, const float* maxima, float* scales, u32*
 extern "C" __global__ void __launch_bounds__(256) apus_dequantize(const u8* codes, const float* scales, void* x, int rows, int columns,
                                                                   i64 codeStride, i64 rowStride) {
     chainLaunches();
-    const Walk walk = Walk::make(columns);
+    const Walk walk = Walk::make(columns, unit);
     for (u32 at = walk.column; at < walk.perRow; at += walk.columnStep) {
-        const i64 column = static_cast<i64>(at) * group;
-        float f[QUANTIZE_AXIS == 2 ? group : 1];
+        const i64 column = static_cast<i64>(at) * unit;
+        float f[QUANTIZE_AXIS == 2 ? unit : 1];
         if (QUANTIZE_AXIS == 0) f[0] = scales[0];
         if constexpr (QUANTIZE_AXIS == 2)
 #pragma unroll
-            for (int j = 0; j < group; ++j) f[j] = scales[column + j];
+            for (int j = 0; j < unit; ++j) f[j] = scales[column + j];
         for (int row = walk.row; row < rows; row += atOnce * walk.rowStep) {
-            u32 raw[atOnce][group >= 4 ? group / 4 : 1];
+            u32 raw[atOnce][unit >= 4 ? unit / 4 : 1];
 #pragma unroll
             for (int i = 0; i < atOnce; ++i) {
                 const u8* from = codes + (row + i * walk.rowStep) * codeStride + column;
                 if (row + i * walk.rowStep >= rows) continue;
-                if constexpr (group == 1) {
+                if constexpr (unit == 1) {
                     raw[i][0] = *from;
-                } else if constexpr (group == 4) {
+                } else if constexpr (unit == 4) {
                     raw[i][0] = *reinterpret_cast<const u32*>(from);
                 } else {
                     const Vec2 two = *reinterpret_cast<const Vec2*>(from);
@@ -304,18 +318,18 @@ extern "C" __global__ void __launch_bounds__(256) apus_dequantize(const u8* code
                 const int own = row + i * walk.rowStep;
                 if (own >= rows) continue;
                 if (QUANTIZE_AXIS == 1) f[0] = scales[own];
-                float v[group];
-                if constexpr (group == 1) {
+                float v[unit];
+                if constexpr (unit == 1) {
                     v[0] = decodePair<format>(raw[i][0]).x * f[0];
                 } else {
 #pragma unroll
-                    for (int j = 0; j < group / 2; ++j) {
+                    for (int j = 0; j < unit / 2; ++j) {
                         const Float2 pair = decodePair<format>((raw[i][j / 2] >> (16 * (j % 2))) & 0xffff);
                         v[2 * j] = pair.x * f[QUANTIZE_AXIS == 2 ? 2 * j : 0];
                         v[2 * j + 1] = pair.y * f[QUANTIZE_AXIS == 2 ? 2 * j + 1 : 0];
                     }
                 }
-                storePacked<type, group>(x, own * rowStride + column, packFloats<type, group>(v));
+                storePacked<type, unit>(x, own * rowStride + column, packFloats<type, unit>(v));
             }
         }
     }
