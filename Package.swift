@@ -8,7 +8,6 @@ let settings: [SwiftSetting] = [
 ]
 
 let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
-let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 
 /// What only the downloader needs; left out by `--disable-default-traits`, for small and quickly built binaries.
 func hubOnly(_ product: String, _ package: String) -> Target.Dependency {
@@ -42,7 +41,7 @@ let package = Package(
         // Ground
         .target(name: "JSON", dependencies: [collections], swiftSettings: settings),
         .target(name: "Tensors", dependencies: ["JSON"], swiftSettings: settings),
-        .target(name: "Tokenizers", dependencies: ["JSON", collections, heap], swiftSettings: settings),
+        .target(name: "Tokenizers", dependencies: ["JSON"], swiftSettings: settings),
         .target(name: "ChatTemplates", dependencies: ["JSON", collections], swiftSettings: settings),
         .target(name: "CCPUKernels"),
         .target(name: "CBundledModels", exclude: ["Text", "Embedding", "Training"]),

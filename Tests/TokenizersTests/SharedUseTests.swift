@@ -73,12 +73,4 @@ import Tokenizers
             #expect(tokenizer.encode(text, addSpecialTokens: false) == ids, "\(text.debugDescription)")
         }
     }
-
-    @Test(.enabled(if: SharedData.exists("qwen3-tokenizer"), "the real vocabularies in ../shared/data are not here"))
-    func readsTheRealConfigurations() throws {
-        let configuration = try TokenizerConfiguration(contentsOf: SharedData.path("qwen3-tokenizer/tokenizer_config.json"))
-        #expect(configuration.endOfSequenceToken == "<|im_end|>")
-        #expect(configuration.chatTemplate?.isEmpty == false)
-        #expect(try TokenizerConfiguration(contentsOf: SharedData.path("spm-gemma-style-tokenizer/tokenizer_config.json")).maximumLength == 32768)
-    }
 }

@@ -16,7 +16,7 @@ package struct LoadedModel: Sendable {
     package let weightType: String
     package let hasHead: Bool
     package let tokenizer: Tokenizer?
-    package let tokenizerConfiguration: ModelHub.TokenizerConfiguration
+    package let tokenizerConfiguration: TokenizerConfiguration
     package let generation: GenerationConfiguration
     package let chat: ChatRendering
     package let family: any ModelFamily.Type
@@ -40,7 +40,7 @@ package struct LoadedModel: Sendable {
         }
         executor = try CPUExecutor(spec: spec, weights: weights, threads: options.threads)
         tokenizer = folder.contains(ModelFile.tokenizer) ? try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer)) : nil
-        tokenizerConfiguration = try ModelHub.TokenizerConfiguration(folder: folder)
+        tokenizerConfiguration = try TokenizerConfiguration(folder: folder)
         generation = try GenerationConfiguration(folder: folder, configuration: configuration)
         chat = try ChatRendering(folder: folder)
     }
