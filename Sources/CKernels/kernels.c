@@ -14,6 +14,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Common/Float8.cuh")
 #embed "../../Kernels/Common/Float8.cuh" suffix(, )
     END
+    BEGIN("Common/GemmHopperEpilogue.cuh")
+#embed "../../Kernels/Common/GemmHopperEpilogue.cuh" suffix(, )
+    END
     BEGIN("Common/Math.cuh")
 #embed "../../Kernels/Common/Math.cuh" suffix(, )
     END
@@ -32,6 +35,18 @@ static const apus_kernel_file files[] = {
     BEGIN("Common/WarpgroupMMA.cuh")
 #embed "../../Kernels/Common/WarpgroupMMA.cuh" suffix(, )
     END
+    BEGIN("Operators/AttentionGeneric.cu")
+#embed "../../Kernels/Operators/AttentionGeneric.cu" suffix(, )
+    END
+    BEGIN("Operators/AttentionHopper.cu")
+#embed "../../Kernels/Operators/AttentionHopper.cu" suffix(, )
+    END
+    BEGIN("Operators/GemmFloat.cu")
+#embed "../../Kernels/Operators/GemmFloat.cu" suffix(, )
+    END
+    BEGIN("Operators/GemmGeneric.cu")
+#embed "../../Kernels/Operators/GemmGeneric.cu" suffix(, )
+    END
     BEGIN("Operators/GemmHopper.cu")
 #embed "../../Kernels/Operators/GemmHopper.cu" suffix(, )
     END
@@ -40,6 +55,9 @@ static const apus_kernel_file files[] = {
     END
     BEGIN("Operators/RMSNormRoPE.cu")
 #embed "../../Kernels/Operators/RMSNormRoPE.cu" suffix(, )
+    END
+    BEGIN("Operators/SoftmaxTopK.cu")
+#embed "../../Kernels/Operators/SoftmaxTopK.cu" suffix(, )
     END
     {NULL, NULL},
 };
