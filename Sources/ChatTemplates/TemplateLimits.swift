@@ -8,7 +8,7 @@ public struct TemplateLimits: Sendable, Hashable {
     /// Longest text that may be rendered, in bytes.
     public var outputByteCount = 1 << 26
     /// Deepest nesting of calls, statements and expressions while rendering.
-    public var callDepth = 1000
+    public var callDepth = 500
 
     /// Deepest nesting that the parser takes, of expressions and of statements. Fixed, because it protects the stack.
     static let sourceDepth = 100

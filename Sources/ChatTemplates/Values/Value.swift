@@ -33,15 +33,9 @@ struct Items {
     let elements: [Value]
     let depth: Int
 
-    static let empty = Items(unchecked: [], depth: 1)
-
-    private init(unchecked elements: [Value], depth: Int) {
-        self.elements = elements
-        self.depth = depth
-    }
-
     init(_ elements: [Value]) throws {
-        self.init(unchecked: elements, depth: try Value.depth(containing: elements))
+        self.elements = elements
+        depth = try Value.depth(containing: elements)
     }
 }
 
