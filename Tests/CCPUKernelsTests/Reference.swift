@@ -7,11 +7,12 @@ enum Reference {
     static func linear(x: [Float], w: [Float], T: Int, N: Int, K: Int) -> (values: [Double], scale: [Double]) {
         var values = [Double](repeating: 0, count: T * N)
         var scale = [Double](repeating: 1e-30, count: T * N)
+        let x = x.map(Double.init), w = w.map(Double.init)
         for t in 0..<T {
             for n in 0..<N {
                 var sum = 0.0, magnitude = 1e-30
                 for k in 0..<K {
-                    let product = Double(x[t * K + k]) * Double(w[n * K + k])
+                    let product = x[t * K + k] * w[n * K + k]
                     sum += product
                     magnitude += abs(product)
                 }
@@ -55,20 +56,26 @@ enum Reference {
             let (H, G, D) = (queryHeads, keyValueHeads, headDimension)
             let (queryOffsets, keyOffsets) = (self.queryOffsets, self.keyOffsets)
             var out = [Double](repeating: 0, count: queryOffsets.last! * H * D)
+            let keys = k.map(Double.init), values = v.map(Double.init), queries = q.map { Double($0) * scale }
             for (s, length) in lengths.enumerated() {
                 for i in 0..<length.queries {
                     let position = length.keys - length.queries + i
                     let seen = (0..<length.keys).filter { (bidirectional || $0 <= position) && (window == 0 || abs(position - $0) < window) }
                     for h in 0..<H {
-                        let g = h / (H / G), row = ((queryOffsets[s] + i) * H + h) * D
-                        let scores = seen.map { j in
-                            scale * (0..<D).reduce(0.0) { $0 + Double(q[row + $1]) * Double(k[((keyOffsets[s] + j) * G + g) * D + $1]) }
+                        let row = ((queryOffsets[s] + i) * H + h) * D
+                        let rows = seen.map { ((keyOffsets[s] + $0) * G + h / (H / G)) * D }
+                        var scores: [Double] = []
+                        for base in rows {
+                            var score = 0.0
+                            for d in 0..<D { score += queries[row + d] * keys[base + d] }
+                            scores.append(score)
                         }
                         let highest = scores.contains { $0.isNaN } ? .nan : scores.max() ?? 0
                         let weights = scores.map { exp($0 - highest) }
                         let total = weights.reduce(0, +)
-                        for (weight, j) in zip(weights, seen) {
-                            for d in 0..<D { out[row + d] += weight / total * Double(v[((keyOffsets[s] + j) * G + g) * D + d]) }
+                        for (weight, base) in zip(weights, rows) {
+                            let share = weight / total
+                            for d in 0..<D { out[row + d] += share * values[base + d] }
                         }
                     }
                 }

@@ -8,7 +8,7 @@ extension Kernels {
         func rmsNorm(level: String) throws {
             try withKernels(level) { pool in
                 for K in oddSizes + [640, 1024] {
-                    for T in [0, 1, 3, 200] where T * K < 150_000 {
+                    for T in [0, 1, 3, 70] {
                         var values = Values(seed: K + T)
                         let x = values.floats(T * (K + 2)), residual = values.floats(T * (K + 1))
                         for type in weightTypes {
