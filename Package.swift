@@ -89,7 +89,7 @@ let package = Package(
                 hubOnly("NIOPosix", "swift-nio"), hubOnly("Crypto", "swift-crypto"),
             ], goldens: true),
         tests("Transformer", ["Transformer", "ModelHub", "Tensors", "JSON"], goldens: true),
-        tests("Apus", ["Apus", "Transformer", "Tokenizers", "CUDA"]),
+        tests("Apus", ["Apus", "Transformer", "Tokenizers", "CUDA", "JSON"], goldens: true),
         tests("Benchmarking", ["Benchmarking"]),
         tests("ApusCommand", ["ApusCommand", "Tensors", "JSON"]),
 

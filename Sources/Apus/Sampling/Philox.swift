@@ -1,11 +1,13 @@
 /// Counter-based random numbers, Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11).
 ///
 /// Number n of a seed can be had without the ones before, on any machine: a sampler on a GPU draws the same.
-struct Philox: Sendable {
+package struct Philox: Sendable {
     let seed: UInt64
 
+    package init(seed: UInt64) { self.seed = seed }
+
     /// The four words of counter `n`.
-    func words(_ n: UInt64) -> (UInt32, UInt32, UInt32, UInt32) {
+    package func words(_ n: UInt64) -> (UInt32, UInt32, UInt32, UInt32) {
         var counter = (UInt32(truncatingIfNeeded: n), UInt32(truncatingIfNeeded: n >> 32), UInt32(0), UInt32(0))
         var key = (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
         for _ in 0..<10 {
@@ -21,7 +23,7 @@ struct Philox: Sendable {
     }
 
     /// A number in [0, 1) with 53 random bits.
-    func uniform(_ n: UInt64) -> Double {
+    package func uniform(_ n: UInt64) -> Double {
         let words = words(n)
         let bits = UInt64(words.0) << 21 | UInt64(words.1) >> 11
         return Double(bits) * 0x1p-53

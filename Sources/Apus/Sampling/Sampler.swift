@@ -3,7 +3,7 @@ import Foundation
 /// Chooses tokens for one sequence and remembers what it chose.
 ///
 /// Cost: one pass over the vocabulary for the likeliest token, a few for sampling; only candidates are sorted.
-struct Sampler: Sendable {
+package struct Sampler: Sendable {
     private let parameters: SamplingParameters
     private let random: Philox
     private let vocabularySize: Int
@@ -18,7 +18,7 @@ struct Sampler: Sendable {
     /// - Parameters:
     ///   - isAllowed: whether an id may be chosen at all.
     ///   - prompt: the prompt's ids.
-    init(_ parameters: SamplingParameters, vocabularySize: Int, isAllowed: (Int) -> Bool, prompt: [Int]) throws {
+    package init(_ parameters: SamplingParameters, vocabularySize: Int, isAllowed: (Int) -> Bool, prompt: [Int]) throws {
         try parameters.validate()
         self.parameters = parameters
         self.vocabularySize = vocabularySize
@@ -33,7 +33,7 @@ struct Sampler: Sendable {
     /// Chooses the next token from `logits [V]`, which are changed.
     ///
     /// - Throws: ``ApusError`` with code `nonFiniteLogits` when a logit is NaN or +infinity, or no token is left.
-    mutating func sample(_ logits: inout [Float]) throws -> SampledToken {
+    package mutating func sample(_ logits: inout [Float]) throws -> SampledToken {
         guard logits.count == vocabularySize else {
             throw ApusError(.nonFiniteLogits, "\(logits.count) logits came for a vocabulary of \(vocabularySize)")
         }

@@ -2,16 +2,16 @@
 ///
 /// The first stop string to be complete ends the text; among several complete at once the one that begins earliest. Text that may still turn out
 /// to be the beginning of one is held back. How the text is cut into pieces makes no difference.
-struct StopStringMatcher: Sendable {
+package struct StopStringMatcher: Sendable {
     private let stops: [[UInt8]]
     /// Text that is not handed out yet: a beginning of some stop string, so it starts at a character.
     private var held: [UInt8] = []
-    private(set) var isMatched = false
+    package private(set) var isMatched = false
 
-    init(_ stopStrings: [String]) { stops = stopStrings.filter { !$0.isEmpty }.map { Array($0.utf8) } }
+    package init(_ stopStrings: [String]) { stops = stopStrings.filter { !$0.isEmpty }.map { Array($0.utf8) } }
 
     /// Adds text and returns what is certain not to be part of a stop string.
-    mutating func append(_ text: String) -> String {
+    package mutating func append(_ text: String) -> String {
         guard !isMatched else { return "" }
         guard !stops.isEmpty else { return text }
         for byte in text.utf8 {
@@ -24,7 +24,7 @@ struct StopStringMatcher: Sendable {
     }
 
     /// What is still held back when no more text comes.
-    mutating func finish() -> String { isMatched ? "" : take(held.count) }
+    package mutating func finish() -> String { isMatched ? "" : take(held.count) }
 
     /// Length of the longest end of `held` that begins a stop string.
     private var longestBeginning: Int {
