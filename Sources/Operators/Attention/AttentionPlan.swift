@@ -3,11 +3,11 @@ import Synchronization
 import Tensors
 
 /// The tiles of an attention on Hopper, dealt to the blocks of the grid.
-struct AttentionPlan {
+package struct AttentionPlan {
     /// Six numbers a tile: first query, end of the queries, first key, number of keys, position of the first query, key head.
-    var tiles: [Int32] = []
+    package private(set) var tiles: [Int32] = []
     /// Where each block's tiles start, and the end.
-    var starts: [Int32] = [0]
+    package private(set) var starts: [Int32] = [0]
 
     var blockCount: Int { starts.count - 1 }
 
@@ -18,7 +18,7 @@ struct AttentionPlan {
 
     /// Long sequences first and late positions first, key heads innermost, so that neighbours share keys in L2; each tile goes to the block with the
     /// least to do so far.
-    init(_ problem: AttentionProblem, tokensPerTile: Int, keysPerBlock: Int, blocks: Int) {
+    package init(_ problem: AttentionProblem, tokensPerTile: Int, keysPerBlock: Int, blocks: Int) {
         var loads = BlockLoads(max(1, blocks))
         var lists = [[Int32]](repeating: [], count: max(1, blocks))
         for tile in Self.order(problem, tokensPerTile, keysPerBlock) {

@@ -1,7 +1,7 @@
 import Tensors
 
 /// An attention whose arguments were checked.
-struct AttentionProblem {
+package struct AttentionProblem {
     let dtype: DType
     /// Of q and of the result.
     let shape: [Int]
@@ -22,7 +22,7 @@ struct AttentionProblem {
     var group: Int { keyHeads == 0 ? 1 : queryHeads / keyHeads }
 
     /// q: [tokens, heads, D] or [batch, tokens, heads, D]; k and v likewise.
-    init(
+    package init(
         _ q: any TensorArgument, _ k: any TensorArgument, _ v: any TensorArgument, lengths: SequenceLengths?, mask: AttentionMask,
         scale: Float?, on place: TensorPlace
     ) throws(OperatorError) {

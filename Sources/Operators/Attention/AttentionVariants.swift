@@ -10,13 +10,15 @@ struct HopperAttentionVariant: KernelVariant {
     var head: Int
     var group: Int
     /// Warpgroups that multiply, 64 rows each.
-    var consumers: Int
+    var consumers = 2
     /// Keys of a block.
-    var keys: Int
+    var keys = 128
     var stages = 2
     var queryBuffers = 1
-    /// The result leaves through memory of its own, not through that of the queries.
+    /// The result leaves in whole rows through shared memory, not from registers.
     var hasStaging = true
+    /// The queries move into registers, which frees their memory early.
+    var hasQueryInRegisters = false
 
     /// The choice for a shape, by measurements on an H200.
     init(_ problem: AttentionProblem) {
@@ -24,18 +26,21 @@ struct HopperAttentionVariant: KernelVariant {
         head = problem.head
         group = problem.group
         let longest = problem.lengths.keys.max() ?? 0
-        let isWindowed = problem.mask.reach.left < 2048
         switch problem.head {
         case 256:
-            consumers = 2
-            keys = longest > 1024 && !isWindowed ? 80 : 64
+            keys = longest >= 1024 ? 80 : 64
             hasStaging = keys == 64
         case 64:
-            consumers = problem.group <= 192 && 192 % problem.group == 0 ? 3 : 2
-            keys = 128
+            // A group that does not divide 192 rows would waste some of them.
+            if 192 % problem.group == 0 { consumers = 3 }
+            queryBuffers = 2
         default:
-            consumers = 2
-            keys = longest > 2048 && !isWindowed ? 176 : 128
+            hasQueryInRegisters = true
+            if longest > 256, longest <= 512 {
+                keys = 64
+                stages = 4
+                queryBuffers = 2
+            }
         }
     }
 
@@ -52,8 +57,8 @@ struct HopperAttentionVariant: KernelVariant {
         KernelConstants([
             "ATTENTION_HEAD": head, "ATTENTION_GROUP": group, "ATTENTION_CONSUMERS": consumers, "ATTENTION_KEYS": keys,
             "ATTENTION_STAGES": stages, "ATTENTION_QUERY_BUFFERS": queryBuffers, "ATTENTION_TYPE": dtype.kernelNumber,
-            "ATTENTION_STAGING": hasStaging ? 1 : 0, "ATTENTION_QUERY_REGISTERS": 0,
-            "ATTENTION_TURNS": 0,
+            "ATTENTION_STAGING": hasStaging ? 1 : 0,
+            "ATTENTION_QUERY_REGISTERS": hasQueryInRegisters ? 1 : 0, "ATTENTION_EARLY": 0, "ATTENTION_BLOCKS": 1,
         ])
     }
 }

@@ -90,7 +90,8 @@ extension OperatorContext {
             let values = try map(arguments.v, sizes, [head, problem.valueStride], [64, 1, variant.keys])
             try loaded.kernel.launch(
                 LaunchConfiguration(
-                    grid: Extent(tables.blockCount), block: Extent(variant.threadCount), sharedByteCount: variant.sharedByteCount),
+                    grid: Extent(tables.blockCount), block: Extent(variant.threadCount), sharedByteCount: variant.sharedByteCount,
+                    isProgrammatic: overlapsLaunches),
                 on: stream, queries, keys, values, arguments.output.address, DeviceAddress(bits: 0), tables.tiles.address,
                 tables.starts.address, Int32(problem.queryTokens), Int32(reach.left), Int32(reach.right), problem.scale,
                 Int64(arguments.outputStride))
@@ -108,7 +109,8 @@ extension OperatorContext {
         try OperatorError.wrap("attention") { () throws(CUDAError) in
             try loaded.kernel.launch(
                 LaunchConfiguration(
-                    grid: Extent(tables.blockCount), block: Extent(variant.threadCount), sharedByteCount: variant.sharedByteCount),
+                    grid: Extent(tables.blockCount), block: Extent(variant.threadCount), sharedByteCount: variant.sharedByteCount,
+                    isProgrammatic: overlapsLaunches),
                 on: stream, arguments.q.address, arguments.k.address, arguments.v.address, arguments.output.address, DeviceAddress(bits: 0),
                 tables.tiles.address, tables.starts.address, Int32(problem.queryTokens), Int32(reach.left), Int32(reach.right),
                 problem.scale, Int64(problem.queryStride), Int64(problem.keyStride), Int64(problem.valueStride),

@@ -9,6 +9,9 @@ public import Tensors
 public final class OperatorContext: Sendable {
     public let context: Context
     public let stream: Stream
+    /// Whether a kernel may start while the one ahead of it in the stream still runs (compute capability 9.0): less than a microsecond a launch.
+    /// Norms then read their weights before the kernel ahead has ended, so weights must not be computed by work that is still in the stream.
+    public let overlapsLaunches: Bool
     package let compiler: Compiler
     package let architecture: Architecture
 
@@ -22,10 +25,12 @@ public final class OperatorContext: Sendable {
     let rowKernels = LoadedKernels<RowVariant>()
     let attentionPlans = AttentionPlanCache()
 
-    /// - Parameter stream: Where the work goes; a new stream when nil.
-    public convenience init(_ context: Context, stream: Stream? = nil) throws(OperatorError) {
+    /// - Parameters:
+    ///   - stream: Where the work goes; a new stream when nil.
+    ///   - overlapsLaunches: See ``overlapsLaunches``.
+    public convenience init(_ context: Context, stream: Stream? = nil, overlapsLaunches: Bool = false) throws(OperatorError) {
         let compiler = try OperatorError.wrap("operators") { () throws(CUDAError) in try Compiler.shared() }
-        try self.init(context, stream: stream, compiler: compiler)
+        try self.init(context, stream: stream, overlapsLaunches: overlapsLaunches, compiler: compiler)
     }
 
     /// The GPU at a position.
@@ -34,7 +39,10 @@ public final class OperatorContext: Sendable {
         try self.init(context)
     }
 
-    package init(_ context: Context, stream: Stream? = nil, compiler: Compiler) throws(OperatorError) {
+    package init(
+        _ context: Context, stream: Stream? = nil, overlapsLaunches: Bool = false, compiler: Compiler
+    ) throws(OperatorError) {
+        self.overlapsLaunches = overlapsLaunches
         self.context = context
         self.stream = try OperatorError.wrap("operators") { () throws(CUDAError) in
             if let stream { return stream }

@@ -29,21 +29,25 @@ struct GEMMConfiguration: Hashable, Sendable {
         if problem.inputType == .float8E4M3 { return bestFloat8(m: problem.m, n: columns, k: problem.k) }
         if problem.m <= 64 { return GEMMConfiguration(tileM: 64, tileN: 128, stages: 6, consumers: 1) }
         if columns <= 128 { return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, isPingPong: true) }
-        // 640, the width of Gemma3-270m, is four tiles of 160 and three and a third of 192.
-        if columns <= 1280, columns % 160 == 0, columns % 192 != 0, !problem.isGated {
-            return GEMMConfiguration(tileM: 128, tileN: 160, stages: 5, isPingPong: true, staging: 5)
+        if columns <= 1280, columns % 192 != 0, !problem.isGated {
+            // 640, the width of Gemma3-270m, is four tiles of 160 and three and a third of 192; 1,024 is four of 256.
+            if columns % 160 == 0 { return GEMMConfiguration(tileM: 128, tileN: 160, stages: 5, isPingPong: true, staging: 5) }
+            if columns % 256 == 0 { return GEMMConfiguration(tileM: 128, tileN: 256, stages: 4) }
         }
-        return GEMMConfiguration(
-            tileM: 128, tileN: 192, stages: 4, isPingPong: true, group: problem.m * columns >= 1 << 25 ? 32 : 8, staging: 3)
+        let group = problem.k <= 1024 ? 4 : columns >= 16384 ? 32 : 8
+        return GEMMConfiguration(tileM: 128, tileN: 192, stages: 4, isPingPong: true, group: group, staging: 3)
     }
 
     /// Every sum goes to fp32 after 128 of K: the tensor cores alone keep about 14 bits of it.
     private static func bestFloat8(m: Int, n: Int, k: Int) -> GEMMConfiguration {
         if m <= 64 { return GEMMConfiguration(tileM: 64, tileN: 128, stages: 6, consumers: 1, promotion: 1) }
         if k >= 2048, n % 128 == 0 {
-            return GEMMConfiguration(tileM: 192, tileN: 128, stages: 5, consumers: 3, staging: 1, promotion: 1, parts: 2)
+            return GEMMConfiguration(tileM: 192, tileN: 128, stages: 5, consumers: 3, staging: 1, promotion: 1)
         }
-        if n <= 128 { return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, promotion: 1, parts: 2) }
+        // 640 is five tiles of 128 and three and a third of 192.
+        if n <= 128 || (n <= 1280 && n % 128 == 0 && n % 192 != 0) {
+            return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, promotion: 1, parts: 2)
+        }
         return GEMMConfiguration(tileM: 128, tileN: 192, stages: 4, staging: 3, promotion: 1)
     }
 }

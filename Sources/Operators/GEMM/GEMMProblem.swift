@@ -1,7 +1,7 @@
-import Tensors
+package import Tensors
 
 /// A product C[M, N] = A[M, K] * B[N, K]^T with what follows it, whose arguments were checked.
-struct GEMMProblem {
+package struct GEMMProblem {
     let operation: String
     /// Of A and B.
     let inputType: DType
@@ -47,7 +47,7 @@ struct GEMMProblem {
 
 extension GEMMProblem {
     /// bf16, fp16 or fp32, bias, activation and residual.
-    init(
+    package init(
         gemm a: any TensorArgument, _ b: any TensorArgument, bias: (any TensorArgument)?, activation: Activation?,
         residual: (any TensorArgument)?, outputType: DType?, on place: TensorPlace
     ) throws(OperatorError) {
@@ -82,7 +82,7 @@ extension GEMMProblem {
     }
 
     /// act(x * gate^T) * (x * up^T).
-    init(
+    package init(
         gatedMLP x: any TensorArgument, gate: any TensorArgument, up: any TensorArgument, activation: Activation, on place: TensorPlace
     ) throws(OperatorError) {
         let check = ArgumentCheck("gatedMLP", on: place)
@@ -101,7 +101,7 @@ extension GEMMProblem {
     }
 
     /// Codes of 8 bits with their scales.
-    init(
+    package init(
         fp8Gemm a: Quantized<some TensorArgument>, _ b: Quantized<some TensorArgument>, bias: (any TensorArgument)?, outputType: DType,
         on place: TensorPlace
     ) throws(OperatorError) {

@@ -51,7 +51,8 @@ extension OperatorContext {
             try loaded.kernel.launch(
                 LaunchConfiguration(
                     grid: Extent(tiles(problem.m, 128) * tiles(problem.weightRows, 128)), block: 256,
-                    sharedByteCount: variant.sharedByteCount), on: stream, arguments.a.address, weights.address, target.address, residual,
+                    sharedByteCount: variant.sharedByteCount,
+                    isProgrammatic: overlapsLaunches), on: stream, arguments.a.address, weights.address, target.address, residual,
                 arguments.rowScales?.address ?? none, arguments.columnScales?.address ?? none, bias, sizes.m, sizes.n, sizes.k, strides.a,
                 strides.b, strides.c, strides.residual)
         }

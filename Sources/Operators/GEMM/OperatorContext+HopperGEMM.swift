@@ -10,6 +10,9 @@ extension OperatorContext {
         guard problem.k * size % 16 == 0 else { return "K = \(problem.k) is no multiple of \(16 / size)" }
         guard problem.stride * size % 16 == 0 else { return "rows of the first operand do not lie a multiple of 16 bytes apart" }
         for operand in [arguments.a, arguments.b] where operand.address.bits % 16 != 0 { return "an operand is not aligned to 16 bytes" }
+        for pairs in [arguments.bias, arguments.columnScales] where (pairs?.address.bits ?? 0) % 8 != 0 {
+            return "bias or scales are not aligned to 8 bytes"
+        }
         if problem.hasResidual, !isTiled(problem, arguments.output) || !isTiled(problem, arguments.residual) {
             return "a residual with rows of \(problem.n) \(problem.outputType), which are no multiple of 16 bytes"
         }
@@ -43,7 +46,8 @@ extension OperatorContext {
             try loaded.kernel.launch(
                 LaunchConfiguration(
                     grid: Extent(grid), block: Extent(variant.threadCount),
-                    cluster: variant.clusterCount > 1 ? Extent(variant.clusterCount) : nil, sharedByteCount: variant.sharedByteCount),
+                    cluster: variant.clusterCount > 1 ? Extent(variant.clusterCount) : nil, sharedByteCount: variant.sharedByteCount,
+                    isProgrammatic: overlapsLaunches),
                 on: stream, maps.a, maps.b, maps.c, maps.residual, result.address, arguments.rowScales?.address ?? none,
                 arguments.columnScales?.address ?? none, arguments.bias?.address ?? none, none, Int32(problem.m), Int32(columns),
                 Int32(problem.k), Int64(problem.n))

@@ -18,7 +18,7 @@ struct RotationProblem: Hashable {
 }
 
 /// An RMSNorm, with or without rotation behind it, whose arguments were checked.
-struct NormProblem {
+package struct NormProblem {
     let dtype: DType
     let weightType: DType
     /// Of x and of the result.
@@ -39,7 +39,7 @@ struct NormProblem {
 
 extension NormProblem {
     /// RMSNorm over the last dimension.
-    init(
+    package init(
         rmsNorm x: any TensorArgument, weight: any TensorArgument, residual: (any TensorArgument)? = nil, epsilon: Float, unitOffset: Bool,
         on place: TensorPlace
     ) throws(OperatorError) {
@@ -89,7 +89,7 @@ extension NormProblem {
     }
 
     /// RMSNorm and rotation. x is [..., tokens, hidden] or, per head, [..., tokens, heads, head].
-    init(
+    package init(
         rmsNormRoPE x: any TensorArgument, weight: any TensorArgument, cosine: any TensorArgument, sine: any TensorArgument,
         positionCount: Int?, scope: NormScope, headCount: Int?, epsilon: Float, unitOffset: Bool, on place: TensorPlace
     ) throws(OperatorError) {

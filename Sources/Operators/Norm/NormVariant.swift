@@ -83,7 +83,7 @@ struct NormVariant: KernelVariant {
             "NORM_TYPE": dtype.kernelNumber, "NORM_WEIGHT": weightType.kernelNumber, "NORM_TABLE": tableType.kernelNumber, "NORM_ROW": row,
             "NORM_HEAD": head, "NORM_HEADS": heads, "NORM_SPLIT": heads, "NORM_LANES": lanes, "NORM_ROWS": rows,
             "NORM_VECTOR": isScalar ? 1 : 0, "NORM_ROPE": isRotating ? 1 : 0, "NORM_UNIT_OFFSET": unitOffset ? 1 : 0,
-            "NORM_ADD": addition.rawValue, "NORM_STREAM": lanes == 256 ? 0 : 3, "NORM_BLOCKS": blocks,
+            "NORM_ADD": addition.rawValue, "NORM_STREAM": 0, "NORM_BLOCKS": blocks,
         ])
     }
 }

@@ -113,7 +113,7 @@ extension OperatorContext {
         let none = DeviceAddress(bits: 0)
         try OperatorError.wrap(operation) { () throws(CUDAError) in
             try loaded.kernel.launch(
-                LaunchConfiguration(grid: Extent(grid), block: Extent(variant.threadCount)), on: stream,
+                LaunchConfiguration(grid: Extent(grid), block: Extent(variant.threadCount), isProgrammatic: overlapsLaunches), on: stream,
                 arguments.x.address, arguments.output.address, arguments.weight.address, arguments.weight.address,
                 arguments.cosine?.address ?? none, arguments.sine?.address ?? none, arguments.positions?.address ?? none,
                 arguments.residual?.address ?? none, arguments.sum?.address ?? none, problem.epsilon, Int32(problem.tokens),

@@ -69,7 +69,7 @@ extension OperatorContext {
 extension OperatorContext {
     /// A grid of some blocks for every multiprocessor, which the kernels walk over the tensor with.
     private func wide(_ blocks: Int) -> LaunchConfiguration {
-        LaunchConfiguration(grid: Extent(device.multiprocessorCount * blocks), block: 256)
+        LaunchConfiguration(grid: Extent(device.multiprocessorCount * blocks), block: 256, isProgrammatic: overlapsLaunches)
     }
 
     private func launch(
@@ -94,7 +94,8 @@ extension OperatorContext {
             let grid = min(problem.rows, device.multiprocessorCount * loaded.residentBlocks)
             return try OperatorError.wrap("quantize") { () throws(CUDAError) in
                 try loaded.kernel.launch(
-                    LaunchConfiguration(grid: Extent(grid), block: 256), on: stream, x.address, codes.address, scales.address, sizes.rows,
+                    LaunchConfiguration(grid: Extent(grid), block: 256, isProgrammatic: overlapsLaunches), on: stream, x.address, codes.address,
+                    scales.address, sizes.rows,
                     sizes.columns, Int64(problem.stride), Int64(problem.columns))
             }
         }

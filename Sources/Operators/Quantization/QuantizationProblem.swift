@@ -1,7 +1,7 @@
-import Tensors
+package import Tensors
 
 /// A quantisation or its way back, whose arguments were checked.
-struct QuantizationProblem {
+package struct QuantizationProblem {
     let operation: String
     /// Of the values.
     let dtype: DType
@@ -41,7 +41,7 @@ struct QuantizationProblem {
     }
 
     /// - Parameter scales: Given scales, fp32 of one value, or one for each row or column.
-    init(
+    package init(
         quantize x: any TensorArgument, scales: (any TensorArgument)?, format: Float8Format, granularity: QuantizationGranularity,
         on place: TensorPlace
     ) throws(OperatorError) {
@@ -57,7 +57,7 @@ struct QuantizationProblem {
         try check.shape(scales, [scaleCount], "one for \(granularity == .tensor ? "the" : "each") \(granularity.rawValue)")
     }
 
-    init(dequantize source: Quantized<some TensorArgument>, as dtype: DType, on place: TensorPlace) throws(OperatorError) {
+    package init(dequantize source: Quantized<some TensorArgument>, as dtype: DType, on place: TensorPlace) throws(OperatorError) {
         let check = ArgumentCheck("dequantize", on: place)
         let codes = Operand("codes", source.codes)
         let scales = Operand("scales", source.scales)

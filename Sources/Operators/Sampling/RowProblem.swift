@@ -1,7 +1,7 @@
 import Tensors
 
 /// A piece of sampling over the last dimension, whose arguments were checked.
-struct RowProblem {
+package struct RowProblem {
     let operation: String
     let dtype: DType
     let shape: [Int]
@@ -13,7 +13,8 @@ struct RowProblem {
     /// The most entries that top-k gives.
     static let maximumCount = 1024
 
-    init(_ operation: String, _ x: any TensorArgument, temperature: Float = 1, count: Int? = nil, on place: TensorPlace) throws(OperatorError) {
+    package init(_ operation: String, _ x: any TensorArgument, temperature: Float = 1, count: Int? = nil, on place: TensorPlace) throws(OperatorError)
+    {
         let check = ArgumentCheck(operation, on: place)
         let x = Operand("x", x)
         try check.places(x)

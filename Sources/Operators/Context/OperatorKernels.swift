@@ -1,0 +1,131 @@
+package import CUDA
+import Tensors
+
+/// One form of a kernel as it is handed to the compiler.
+package struct KernelForm: Sendable {
+    package let path: String
+    package let entry: String
+    package let constants: KernelConstants
+    /// What it is for, in words.
+    package let title: String
+
+    init(_ variant: some KernelVariant, _ title: String) {
+        path = type(of: variant).path
+        entry = variant.entry
+        constants = variant.constants
+        self.title = title
+    }
+}
+
+/// The forms that the operators ask for at usual shapes, so that they can be compiled where there is no GPU.
+package enum OperatorKernels {
+    /// - Parameter architecture: Hopper's own kernels are among the forms for its architecture only.
+    package static func representative(for architecture: Architecture) throws(OperatorError) -> [KernelForm] {
+        var forms = try norms() + quantizers() + rows()
+        for isHopper in [true, false] where !isHopper || architecture.computeCapability.major == 9 {
+            forms += try products(isHopper) + attentions(isHopper)
+        }
+        return forms
+    }
+
+    /// A tensor that stands for any with aligned rows.
+    private static func tensor(_ dtype: DType, _ shape: [Int]) throws(OperatorError) -> DeviceTensor {
+        try DeviceTensor(DeviceRegion(address: DeviceAddress(bits: 4096), byteCount: Int.max / 32), ordinal: 0, dtype: dtype, shape: shape)
+    }
+
+    private static func norms() throws(OperatorError) -> [KernelForm] {
+        var forms: [KernelForm] = []
+        for (dtype, hidden) in [(DType.bfloat16, 640), (.bfloat16, 4096), (.float16, 4096), (.float32, 1024), (.bfloat16, 513)] {
+            let weight = try tensor(dtype, [hidden])
+            let problem = try NormProblem(
+                rmsNorm: tensor(dtype, [64, hidden]), weight: weight, epsilon: 1e-6, unitOffset: false, on: .device(0))
+            forms.append(KernelForm(NormVariant(problem, alignments: []), "norm of \(hidden) \(dtype)"))
+        }
+        for (scope, head) in [(NormScope.row, 64), (.head, 128), (.head, 256)] {
+            let table = try tensor(.float32, [64, head])
+            let shape = scope == .row ? [64, 4096] : [64, 5, head]
+            let problem = try NormProblem(
+                rmsNormRoPE: tensor(.bfloat16, shape), weight: tensor(.bfloat16, [shape[shape.count - 1]]), cosine: table, sine: table,
+                positionCount: nil, scope: scope, headCount: nil, epsilon: 1e-6, unitOffset: true, on: .device(0))
+            forms.append(KernelForm(NormVariant(problem, alignments: []), "norm and rotation of \(shape) by \(scope.rawValue)"))
+        }
+        return forms
+    }
+
+    private static func quantizers() throws(OperatorError) -> [KernelForm] {
+        var forms: [KernelForm] = []
+        for granularity in QuantizationGranularity.allCases {
+            for columns in [4096, 33] {
+                let x = try tensor(.bfloat16, [64, columns])
+                let problem = try QuantizationProblem(
+                    quantize: x, scales: nil, format: .e4m3, granularity: granularity, on: .device(0))
+                for kind in granularity == .row ? [QuantizeVariant.Entry.rows, .dequantize] : [.maximum, .quantize, .dequantize] {
+                    let variant = QuantizeVariant(kind, problem, values: x, codes: nil, codeStride: columns)
+                    forms.append(KernelForm(variant, "\(kind.rawValue) of \(columns) by \(granularity.rawValue)"))
+                }
+            }
+        }
+        return forms
+    }
+
+    private static func rows() throws(OperatorError) -> [KernelForm] {
+        let x = try tensor(.float32, [4, 151_936])
+        let problem = try RowProblem("topK", x, on: .device(0))
+        var forms: [KernelForm] = []
+        for kind in [RowVariant.Entry.softmax, .argmax, .topK] {
+            forms.append(KernelForm(RowVariant(kind, problem, [x], output: .float32, count: 64), kind.rawValue))
+        }
+        return forms
+    }
+
+    private static func products(_ isHopper: Bool) throws(OperatorError) -> [KernelForm] {
+        var forms: [KernelForm] = []
+        func add(_ problem: GEMMProblem, _ arguments: GEMMArguments, _ title: String) {
+            guard isHopper else {
+                forms.append(KernelForm(GenericGEMMVariant(problem, arguments, weights: arguments.b), title))
+                return
+            }
+            let variant = HopperGEMMVariant(
+                problem, .best(problem), arguments, storesDirectly: problem.n % 8 != 0, sharedByteLimit: 227 << 10)
+            if let variant { forms.append(KernelForm(variant, title)) }
+        }
+        let shapes = [(8192, 4096, 640, DType.bfloat16), (8192, 640, 1024, .bfloat16), (33, 640, 640, .float16), (500, 131, 640, .bfloat16)]
+        for (m, n, k, dtype) in shapes {
+            let (a, b) = (try tensor(dtype, [m, k]), try tensor(dtype, [n, k]))
+            let problem = try GEMMProblem(
+                gemm: a, b, bias: nil, activation: nil, residual: nil, outputType: n == 131 ? .float32 : nil, on: .device(0))
+            add(problem, GEMMArguments(a: a, b: b), "product \(m) x \(n) x \(k) \(dtype)")
+        }
+        for isPacked in [true, false] {
+            let (x, gate) = (try tensor(.bfloat16, [8192, 640]), try tensor(.bfloat16, [2048, 640]))
+            let problem = try GEMMProblem(gatedMLP: x, gate: gate, up: gate, activation: .geluTanh, on: .device(0))
+            add(problem, GEMMArguments(a: x, b: gate, up: gate, isPacked: isPacked), "gated product, packed \(isPacked)")
+        }
+        for (n, k) in [(1536, 640), (640, 2048)] {
+            let scales = (try tensor(.float32, [8192]), try tensor(.float32, [n]))
+            let a = Quantized(codes: try tensor(.float8E4M3, [8192, k]), scales: scales.0, granularity: .row)
+            let b = Quantized(codes: try tensor(.float8E4M3, [n, k]), scales: scales.1, granularity: .row)
+            let problem = try GEMMProblem(fp8Gemm: a, b, bias: nil, outputType: .bfloat16, on: .device(0))
+            add(problem, GEMMArguments(a: a.codes, b: b.codes, rowScales: a.scales, columnScales: b.scales), "fp8 product, N \(n), K \(k)")
+        }
+        if !isHopper {
+            let a = try tensor(.float32, [64, 64])
+            let problem = try GEMMProblem(gemm: a, a, bias: nil, activation: nil, residual: nil, outputType: nil, on: .device(0))
+            forms.append(KernelForm(FloatGEMMVariant(problem), "product of fp32"))
+        }
+        return forms
+    }
+
+    private static func attentions(_ isHopper: Bool) throws(OperatorError) -> [KernelForm] {
+        var forms: [KernelForm] = []
+        for (head, group, length) in [(64, 1, 512), (128, 2, 512), (128, 1, 128), (256, 4, 512), (256, 4, 8192)] {
+            let q = try tensor(.bfloat16, [length, group, head])
+            let k = try tensor(.bfloat16, [length, 1, head])
+            let problem = try AttentionProblem(q, k, k, lengths: nil, mask: .causal, scale: nil, on: .device(0))
+            let title = "attention, D \(head), \(group) heads a key head, length \(length)"
+            forms.append(
+                isHopper ? KernelForm(HopperAttentionVariant(problem), title) : KernelForm(GenericAttentionVariant(problem), title))
+        }
+        return forms
+    }
+}

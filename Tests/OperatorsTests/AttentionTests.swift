@@ -1,0 +1,75 @@
+import Foundation
+import Operators
+import Tensors
+import Testing
+
+@Suite struct AttentionTests {
+    @Test(arguments: [("full", AttentionMask.full), ("causal", .causal), ("window", .window(4))])
+    func raggedSequences(name: String, mask: AttentionMask) throws {
+        let (q, k, v) = (try Goldens.tensor("attention.q"), try Goldens.tensor("attention.k"), try Goldens.tensor("attention.v"))
+        let o = try CPUReference.attention(q, k, v, lengths: SequenceLengths([1, 9, 6]), mask: mask)
+        try expect(o, equals: Goldens.tensor("attention.\(name)"))
+        // Forgetting where sequences end is seen.
+        let joined = try CPUReference.attention(q, k, v, mask: mask)
+        #expect(try !Comparison(joined, Goldens.tensor("attention.\(name)"), Tolerance(absolute: 0.05, relative: 0.05)).passes)
+    }
+
+    private func rows(_ tensor: HostTensor, _ range: Range<Int>) throws -> HostTensor {
+        let row = tensor.shape[1] * tensor.shape[2]
+        let values = try tensor.float32()[range.lowerBound * row..<range.upperBound * row]
+        return try HostTensor(Array(values), shape: [range.count] + tensor.shape[1...], as: tensor.dtype)
+    }
+
+    @Test func queriesBehindACache() throws {
+        let (q, k, v) = (try Goldens.tensor("attention.q"), try Goldens.tensor("attention.k"), try Goldens.tensor("attention.v"))
+        let o = try CPUReference.attention(
+            rows(q, 7..<10), rows(k, 1..<10), rows(v, 1..<10), lengths: SequenceLengths(queries: [3], keys: [9]), scale: 0.1)
+        try expect(o, equals: Goldens.tensor("attention.cached"))
+    }
+
+    @Test func aBatchIsSequencesOfOneLength() throws {
+        let (q, kv) = (try HostTensor.ramp([3, 5, 4, 8]), try HostTensor.ramp([3, 5, 2, 8], step: 0.1))
+        func flat(_ tensor: HostTensor) throws -> HostTensor {
+            try HostTensor(dtype: tensor.dtype, shape: [15] + tensor.shape[2...], data: tensor.data)
+        }
+        let batched = try CPUReference.attention(q, kv, kv)
+        let ragged = try CPUReference.attention(flat(q), flat(kv), flat(kv), lengths: SequenceLengths([5, 5, 5]))
+        #expect(batched.shape == [3, 5, 4, 8])
+        #expect(batched.bytes == ragged.bytes)
+    }
+
+    @Test func aQueryThatSeesNoKeyGetsZeros() throws {
+        let (q, kv) = (try HostTensor.ramp([3, 1, 4]), try HostTensor.ramp([1, 1, 4]))
+        let o = try CPUReference.attention(q, kv, kv, lengths: SequenceLengths(queries: [3], keys: [1]))
+        #expect(try Array(o.float32().prefix(8)) == [Float](repeating: 0, count: 8))
+        #expect(try Array(o.float32().suffix(4)) == kv.float32())
+    }
+
+    @Test func aNaNReachesOnlyThoseWhoSeeIt() throws {
+        var values = try HostTensor.ramp([6, 1, 4]).float32()
+        values[4 * 4] = .nan
+        let v = try HostTensor(values, shape: [6, 1, 4])
+        let q = try HostTensor.ramp([6, 1, 4])
+        let o = try CPUReference.attention(q, q, v, lengths: SequenceLengths([5, 1])).float32()
+        for (index, number) in o.enumerated() { #expect(number.isNaN == (index == 16), "element \(index)") }
+    }
+
+    /// Every query of every key head stands in exactly one tile, and the blocks' loads are even.
+    @Test(arguments: [SequenceLengths([1]), SequenceLengths([513, 31, 0, 2048, 1, 1]), SequenceLengths(queries: [5, 33], keys: [129, 40])])
+    func tilesCoverEveryQueryOnce(lengths: SequenceLengths) throws {
+        let (queries, keys) = (lengths.queries.reduce(0, +), lengths.keys.reduce(0, +))
+        let q = TensorDescription(.bfloat16, [queries, 6, 64], on: .device(0))
+        let k = TensorDescription(.bfloat16, [keys, 3, 64], on: .device(0))
+        let problem = try AttentionProblem(q, k, k, lengths: lengths, mask: .causal, scale: nil, on: .device(0))
+        let plan = AttentionPlan(problem, tokensPerTile: 64, keysPerBlock: 128, blocks: 132)
+        var seen = [Int](repeating: 0, count: queries * 3)
+        #expect(Int(plan.starts[plan.starts.count - 1]) * 6 == plan.tiles.count)
+        for tile in stride(from: 0, to: plan.tiles.count, by: 6) {
+            let (first, end, head) = (Int(plan.tiles[tile]), Int(plan.tiles[tile + 1]), Int(plan.tiles[tile + 5]))
+            for query in first..<min(first + 64, end) { seen[query * 3 + head] += 1 }
+        }
+        #expect(seen.allSatisfy { $0 == 1 })
+        #expect(zip(plan.starts, plan.starts.dropFirst()).allSatisfy { $0 < $1 })
+        #expect(plan.starts.count - 1 <= 132)
+    }
+}
