@@ -90,6 +90,7 @@ let package = Package(
             ], goldens: true),
         tests("Transformer", ["Transformer", "ModelHub", "Tensors", "JSON"], goldens: true),
         tests("Apus", ["Apus", "Transformer", "Tokenizers", "CUDA", "JSON"], goldens: true),
+        tests("BundledModels", ["Apus", "ModelHub", "Transformer", "Tokenizers", "Tensors", "JSON"], goldens: true),
         tests("Benchmarking", ["Benchmarking"]),
         tests("ApusCommand", ["ApusCommand", "Tensors", "JSON"]),
 
