@@ -60,6 +60,11 @@ import Testing
             #expect(record.counts == [Int](repeating: 3000, count: 8))
         }
 
+        @Test func processorsAreCounted() {
+            #expect(apus_processor_count() >= 1)
+            #expect(apus_processor_count() <= ProcessInfo.processInfo.processorCount)
+        }
+
         @Test func createdAndDestroyedManyTimes() throws {
             for round in 0..<50 {
                 let pool = try #require(apus_pool_create(1 + round % 5))

@@ -3,6 +3,9 @@
 // Every function picks the best form for this processor once (plain C, AVX2+FMA+F16C, AVX-512, NEON); APUS_CPU_LEVEL=plain|avx2|avx512|neon in
 // the environment lowers the choice. All matrices are row-major. No function allocates more than a bounded scratch per thread, none keeps a pointer.
 //
+// On one processor a result is the same, bit for bit, whatever the number of threads; and a row of a linear layer, a norm or attention is the same
+// alone and among others, so a prefill gives what single steps give. Different forms differ in the last bits.
+//
 // Letters: T tokens (rows), K input features, N output features, H query heads, G key-value heads, D head size, L keys.
 #ifndef APUS_CCPUKERNELS_H
 #define APUS_CCPUKERNELS_H
@@ -20,7 +23,8 @@ typedef enum { APUS_SILU = 0, APUS_GELU_TANH = 1, APUS_GELU_ERF = 2 } apus_activ
 
 // ---- Threads
 
-// A fixed team of threads, the caller included. Calls that take the same pool must not overlap in time.
+// A fixed team of threads, the caller included. Calls that take the same pool must not overlap in time. Each thread has 640 KB of scratch and
+// the pool 8 MB, made resident only as far as they are used.
 typedef struct apus_pool apus_pool;
 
 // threads >= 1; returns NULL when the threads cannot be started.
@@ -29,6 +33,10 @@ void apus_pool_destroy(apus_pool *pool);
 size_t apus_pool_threads(const apus_pool *pool);
 // Runs body(context, index) once for each index below count, spread over the team, and returns when all are done.
 void apus_pool_run(apus_pool *pool, size_t count, void (*body)(void *context, size_t index), void *context);
+
+// Processors that this process may use, by its affinity and its control groups' quota: a sensible number of threads. More threads than
+// processors are correct but slow.
+size_t apus_processor_count(void);
 
 // "plain", "avx2", "avx512" or "neon": the form in use.
 const char *apus_cpu_level(void);
@@ -39,7 +47,7 @@ bool apus_cpu_set_level(const char *level);
 // ---- Matrix products
 
 // Allows products of bfloat16 weights with more than 16 rows to round x to bfloat16 on the way in; sums stay fp32. Processors with AVX-512 BF16
-// then multiply at twice the rate; the relative error of a product is at most 2^-8 instead of 2^-24. Off at first. Returns whether it makes a
+// then multiply at twice the rate; a product is then off by up to 2^-9 of itself. Off at first. Returns whether it makes a
 // difference here.
 bool apus_pool_allow_rounding(apus_pool *pool, bool allowed);
 
