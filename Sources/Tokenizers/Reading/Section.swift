@@ -59,6 +59,13 @@ struct Section {
         return type.failure(.unsupported, "'\(try type.string())' is not supported; supported are \(supported)")
     }
 
+    /// A string that is put into texts, where a long one would multiply their size.
+    func shortBytes() throws(TokenizerError) -> [UInt8] {
+        let bytes = try bytes()
+        guard bytes.count <= 256 else { throw failure(.limit, "longer than 256 bytes") }
+        return bytes
+    }
+
     /// The string as bytes.
     func bytes() throws(TokenizerError) -> [UInt8] { Array(try string().utf8) }
 }

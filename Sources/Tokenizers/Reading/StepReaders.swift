@@ -21,7 +21,7 @@ extension Section {
         case "NFKC": steps.append(.form(.nfkc))
         case "NFKD": steps.append(.form(.nfkd))
         case "Lowercase": steps.append(.lowercase)
-        case "Prepend": steps.append(.prepend(try required("prepend").bytes()))
+        case "Prepend": steps.append(.prepend(try required("prepend").shortBytes()))
         case "Replace":
             let (pattern, content) = try replacement()
             steps.append(.replace(pattern, content: content))
@@ -34,7 +34,7 @@ extension Section {
     private func replacement() throws(TokenizerError) -> (TextPattern, [UInt8]) {
         let section = try required("pattern")
         if let text = section.optional("String"), try text.string().isEmpty { throw text.failure(.unsupported, "an empty pattern is not supported") }
-        return (try section.textPattern(), try required("content").bytes())
+        return (try section.textPattern(), try required("content").shortBytes())
     }
 
     /// `{"String": ...}` or `{"Regex": ...}`.
