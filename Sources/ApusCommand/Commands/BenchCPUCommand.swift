@@ -101,7 +101,7 @@ struct BenchCPUCommand: AsyncParsableCommand {
         return Decode(
             rate: rate, bandwidth: bandwidth, bytesPerStep: benchmark.bytesPerDecodeStep(context: context + steps / 2),
             weightBytes: model.weightByteCount, cacheBytes: session.cacheByteCount, peakBytes: peak, device: model.executor.deviceDescription,
-            threads: device.threads ?? ProcessInfo.processInfo.activeProcessorCount)
+            threads: device.threads ?? ThreadPool.processorCount)
     }
 
     private func report(_ prefill: Prefill, _ decode: Decode, _ peers: [PeerCommand.Figures]) throws {
