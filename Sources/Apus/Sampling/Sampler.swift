@@ -1,5 +1,3 @@
-import Foundation
-
 /// Chooses tokens for one sequence and remembers what it chose.
 ///
 /// Cost: one pass over the vocabulary for the likeliest token, a few for sampling; only candidates are sorted.
@@ -14,6 +12,7 @@ package struct Sampler: Sendable {
     /// How often the answer holds an id.
     private var counts: [Int: Int] = [:]
     private var step: UInt64 = 0
+    private var candidates = CandidateSet()
 
     /// - Parameters:
     ///   - isAllowed: whether an id may be chosen at all.
@@ -74,31 +73,15 @@ package struct Sampler: Sendable {
     }
 
     /// Draws by inverting the cumulative distribution of the candidates in the order of their ids.
-    private func draw(_ logits: [Float]) throws -> Int {
-        let candidates = CandidateSet(logits: logits, temperature: parameters.temperature)
+    private mutating func draw(_ logits: [Float]) throws -> Int {
+        candidates.fill(logits, temperature: parameters.temperature, topK: parameters.topK)
         guard !candidates.isEmpty else { throw noTokenLeft }
-        return candidates.keepingTop(parameters.topK).keepingMass(parameters.topP).dropping(below: parameters.minP)
-            .pick(random.uniform(step))
+        candidates.keepMass(parameters.topP)
+        candidates.drop(below: parameters.minP)
+        return candidates.pick(random.uniform(step))
     }
 
     private var noTokenLeft: ApusError {
         ApusError(.nonFiniteLogits, "every token's logit is -infinity, so none can be chosen")
     }
-}
-
-/// Log-probabilities under the model's own logits.
-private struct LogprobReport {
-    private let logits: [Float]
-    private let logSum: Double
-    let top: [SampledToken.Candidate]
-
-    init(logits: [Float], count: Int) {
-        self.logits = logits
-        let peak = Double(logits.max() ?? 0)
-        let logSum = peak + log(logits.reduce(0) { $0 + exp(Double($1) - peak) })
-        self.logSum = logSum
-        top = CandidateSet.largest(count, of: logits).map { SampledToken.Candidate(id: $0, logprob: Float(Double(logits[$0]) - logSum)) }
-    }
-
-    func logprob(of id: Int) -> Float { Float(Double(logits[id]) - logSum) }
 }
