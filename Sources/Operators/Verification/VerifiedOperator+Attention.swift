@@ -11,7 +11,7 @@ extension VerifiedOperator {
         let head = random.choose([64, 128, 256])
         let keyHeads = random.integer(1...3)
         let group = random.choose([1, 1, 2, 3, 4, 5, 8])
-        let mask: AttentionMask =
+        var mask: AttentionMask =
             switch random.integer(0...3) {
             case 0: .full
             case 1: .window(random.choose([1, 2, 31, 64, 100, 512]))
@@ -20,11 +20,16 @@ extension VerifiedOperator {
             }
         let lengths = lengths(&random, heads: keyHeads * group)
         let (queries, keys) = (lengths.queries.reduce(0, +), lengths.keys.reduce(0, +))
-        let q = try random.tensor([queries, keyHeads * group, head], dtype)
+        var q = try random.tensor([queries, keyHeads * group, head], dtype)
         let k = try random.tensor([keys, keyHeads, head], dtype)
         var v = try random.tensor([keys, keyHeads, head], dtype)
-        if random.plantsNaN() { v = try v.planting(.nan, at: random.integer(0...keys * keyHeads * head - 1)) }
-        let values = v
+        if random.plantsNaN() { q = try q.planting(.nan, at: random.integer(0...queries * keyHeads * group * head - 1)) }
+        if random.plantsNaN() {
+            // Among the values of keys that some queries do not see it may reach those too, by 0 * NaN, but no other sequence.
+            mask = .full
+            v = try v.planting(.nan, at: random.integer(0...keys * keyHeads * head - 1))
+        }
+        let (queryTensor, valueTensor, finalMask) = (q, v, mask)
         let scale: Float? = random.chance(0.3) ? 0.1 : nil
         let problem = try AttentionProblem(q, k, v, lengths: lengths, mask: mask, scale: scale, on: .host)
         let expected = try CPUReference.attention(problem, q, k, v)
@@ -42,7 +47,7 @@ extension VerifiedOperator {
                 return try context.uploadSlice(flat, before: head, after: 2 * head).split(1, into: (tensor.shape[1], head))
             }
             let o = try context.attention(
-                device(q), device(k), device(values), lengths: lengths, mask: mask, scale: scale, path: path)
+                device(queryTensor), device(k), device(valueTensor), lengths: lengths, mask: finalMask, scale: scale, path: path)
             return [try context.download(o)]
         }
     }
