@@ -123,6 +123,8 @@ extension Renderer {
             try charge(textByteCount: count)
             indentation = String(repeating: " ", count: max(0, count))
         }
+        // Splitting looks at every character, which costs more than copying them.
+        try charge(text.utf8.count / 2)
         let lines = (text + "\n").splitLines()
         try charge(lines.count * (indentation.utf8.count / 16 + 1))
         var result = lines[0]
