@@ -157,9 +157,10 @@
                 if count == 1 { answer.stallsAfter = 12_000 }
                 return answer
             }
-            let folder = try await test.open(stallTimeout: .milliseconds(500))
+            let folder = try await test.open(stallTimeout: .seconds(2))
             #expect(try folder.bytes(of: "model.safetensors") == HubTestCase.weights)
-            #expect(ranges(test) == [nil, 12_000])
+            // A machine that is busy for two seconds may stall once more and resume further on.
+            #expect(Array(ranges(test).prefix(2)) == [nil, 12_000])
         }
 
         @Test func aServerThatNeverBringsAnythingIsGivenUp() async throws {
