@@ -7,8 +7,8 @@ extension OperatorContext {
     /// q: [tokens, heads, D] with the sequences one after the other and nothing padded, or [batch, tokens, heads, D] with equal lengths; k and v: the
     /// same with a number of heads that divides q's (grouped queries: query head h reads key head h / group). Tokens may lie apart, as in slices of a
     /// fused projection. The result has q's shape and type. A query that sees no key gets zeros. A NaN or an infinity in v reaches
-    /// every query that sees its key, may reach others of its sequence (their weight is 0, and 0 * NaN is NaN), and no other sequence. Softmax in fp32; the weights are rounded to the operands'
-    /// type before they meet v.
+    /// every query that sees its key, may reach others of its sequence (their weight is 0, and 0 * NaN is NaN), and no other sequence. Softmax in
+    /// fp32; the weights are rounded to the operands' type before they meet v.
     ///
     /// Both paths: bf16 or fp16, D = 64, 128 or 256, tokens a multiple of 16 bytes apart, at most 64 query heads to a key head. The list of tiles is
     /// made on the CPU for each new set of lengths and kept; making it uploads some kilobytes, which a stream under capture refuses: run once before.

@@ -12,6 +12,8 @@ public final class OperatorContext: Sendable {
     /// Whether a kernel may start while the one ahead of it in the stream still runs (compute capability 9.0): less than a microsecond a launch.
     /// Norms then read their weights before the kernel ahead has ended, so weights must not be computed by work that is still in the stream.
     public let overlapsLaunches: Bool
+    /// Tuned choices; empty until someone fills it.
+    public let tuning = TuningTable()
     package let compiler: Compiler
     package let architecture: Architecture
 

@@ -25,16 +25,20 @@ struct GEMMConfiguration: Hashable, Sendable {
 
     /// The choice for a shape, by measurements on an H200.
     static func best(_ problem: GEMMProblem) -> GEMMConfiguration {
-        let columns = problem.isGated ? 2 * problem.n : problem.n
-        if problem.inputType == .float8E4M3 { return bestFloat8(m: problem.m, n: columns, k: problem.k) }
-        if problem.m <= 64 { return GEMMConfiguration(tileM: 64, tileN: 128, stages: 6, consumers: 1) }
+        best(input: problem.inputType, m: problem.m, n: problem.n, k: problem.k, isGated: problem.isGated)
+    }
+
+    static func best(input: DType, m: Int, n: Int, k: Int, isGated: Bool) -> GEMMConfiguration {
+        let columns = isGated ? 2 * n : n
+        if input == .float8E4M3 { return bestFloat8(m: m, n: columns, k: k) }
+        if m <= 64 { return GEMMConfiguration(tileM: 64, tileN: 128, stages: 6, consumers: 1) }
         if columns <= 128 { return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, isPingPong: true) }
-        if columns <= 1280, columns % 192 != 0, !problem.isGated {
+        if columns <= 1280, columns % 192 != 0, !isGated {
             // 640, the width of Gemma3-270m, is four tiles of 160 and three and a third of 192; 1,024 is four of 256.
             if columns % 160 == 0 { return GEMMConfiguration(tileM: 128, tileN: 160, stages: 5, isPingPong: true, staging: 5) }
             if columns % 256 == 0 { return GEMMConfiguration(tileM: 128, tileN: 256, stages: 4) }
         }
-        let group = problem.k <= 1024 ? 4 : columns >= 16384 ? 32 : 8
+        let group = k <= 1024 ? 4 : columns >= 16384 ? 32 : 8
         return GEMMConfiguration(tileM: 128, tileN: 192, stages: 4, isPingPong: true, group: group, staging: 3)
     }
 

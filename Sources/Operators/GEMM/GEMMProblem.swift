@@ -41,6 +41,7 @@ package struct GEMMProblem {
     }
 
     var isEmpty: Bool { m == 0 || n == 0 }
+    var tuningKey: TuningKey { TuningKey(operation: operation, inputType: inputType, outputType: outputType, sizes: [m, n, k]) }
     /// Rows of weights that a gated product multiplies with, gate and up interleaved eight by eight and padded to whole eights; otherwise ``n``.
     var weightRows: Int { isGated ? (n + 7) / 8 * 16 : n }
 }

@@ -41,6 +41,40 @@ struct HopperGEMMVariant: KernelVariant {
         }
     }
 
+    var clusterCount: Int { configuration.clusterM * configuration.clusterN }
+    var threadCount: Int { 128 * (1 + configuration.consumers) }
+
+    var shape: HopperGEMMShape { HopperGEMMShape(configuration, output: output, isGated: isGated, storesDirectly: storesDirectly) }
+    var sharedByteCount: Int { shape.sharedByteCount }
+
+    var constants: KernelConstants {
+        KernelConstants([
+            "GEMM_TILE_M": configuration.tileM, "GEMM_TILE_N": configuration.tileN, "GEMM_STAGES": configuration.stages,
+            "GEMM_CONSUMERS": configuration.consumers, "GEMM_PINGPONG": configuration.isPingPong ? 1 : 0,
+            "GEMM_CLUSTER_M": configuration.clusterM, "GEMM_CLUSTER_N": configuration.clusterN, "GEMM_GROUP": configuration.group,
+            "GEMM_STAGING": configuration.staging, "GEMM_INPUT": input.kernelNumber, "GEMM_OUTPUT": output.kernelNumber,
+            "GEMM_ACTIVATION": activation?.kernelNumber ?? 0, "GEMM_GATED": isGated ? 1 : 0, "GEMM_B_RANK": interleaves ? 4 : 2,
+            "GEMM_RESIDUAL": hasResidual ? 1 : 0, "GEMM_STATISTICS": 0, "GEMM_ROW_SCALE": rowScale.rawValue,
+            "GEMM_COLUMN_SCALE": columnScale.rawValue, "GEMM_BIAS": hasBias ? 1 : 0, "GEMM_PROMOTE": configuration.promotion,
+            "GEMM_PARTS": configuration.parts, "GEMM_DIRECT_STORE": storesDirectly ? 1 : 0, "GEMM_K": 0,
+        ])
+    }
+}
+
+/// What follows from the choices for a block's memory.
+struct HopperGEMMShape {
+    let configuration: GEMMConfiguration
+    let output: DType
+    let isGated: Bool
+    let storesDirectly: Bool
+
+    init(_ configuration: GEMMConfiguration, output: DType, isGated: Bool, storesDirectly: Bool) {
+        self.configuration = configuration
+        self.output = output
+        self.isGated = isGated
+        self.storesDirectly = storesDirectly
+    }
+
     /// Columns of the result that one product of a warpgroup gives.
     private var blockColumns: Int {
         let blocks = configuration.tileN > 256 ? 2 : 1
@@ -61,28 +95,12 @@ struct HopperGEMMVariant: KernelVariant {
         }
     }
 
-    var clusterCount: Int { configuration.clusterM * configuration.clusterN }
-    var threadCount: Int { 128 * (1 + configuration.consumers) }
-
     var sharedByteCount: Int {
         let ring = configuration.stages * (configuration.tileM + configuration.tileN) * 128
         let rowBlocks = configuration.tileM / 64 / (configuration.isPingPong ? 1 : configuration.consumers)
         let chunks = blockColumns * (configuration.tileN > 256 ? 2 : 1) / chunkColumns * rowBlocks
         let staged = min(configuration.staging, chunks) * configuration.consumers * 64 * chunkColumns * output.byteCount
         return 1024 + ring + (storesDirectly ? 0 : staged) + 256
-    }
-
-    var constants: KernelConstants {
-        KernelConstants([
-            "GEMM_TILE_M": configuration.tileM, "GEMM_TILE_N": configuration.tileN, "GEMM_STAGES": configuration.stages,
-            "GEMM_CONSUMERS": configuration.consumers, "GEMM_PINGPONG": configuration.isPingPong ? 1 : 0,
-            "GEMM_CLUSTER_M": configuration.clusterM, "GEMM_CLUSTER_N": configuration.clusterN, "GEMM_GROUP": configuration.group,
-            "GEMM_STAGING": configuration.staging, "GEMM_INPUT": input.kernelNumber, "GEMM_OUTPUT": output.kernelNumber,
-            "GEMM_ACTIVATION": activation?.kernelNumber ?? 0, "GEMM_GATED": isGated ? 1 : 0, "GEMM_B_RANK": interleaves ? 4 : 2,
-            "GEMM_RESIDUAL": hasResidual ? 1 : 0, "GEMM_STATISTICS": 0, "GEMM_ROW_SCALE": rowScale.rawValue,
-            "GEMM_COLUMN_SCALE": columnScale.rawValue, "GEMM_BIAS": hasBias ? 1 : 0, "GEMM_PROMOTE": configuration.promotion,
-            "GEMM_PARTS": configuration.parts, "GEMM_DIRECT_STORE": storesDirectly ? 1 : 0, "GEMM_K": 0,
-        ])
     }
 }
 

@@ -24,14 +24,25 @@ extension OperatorContext {
         (tensor?.address.bits ?? 0) % 16 == 0 && problem.n * problem.outputType.byteCount % 16 == 0
     }
 
+    /// The tuned form where there is one that fits, else the usual one.
+    private func variant(_ problem: GEMMProblem, _ arguments: GEMMArguments, storesDirectly: Bool) -> HopperGEMMVariant? {
+        let usual = GEMMConfiguration.best(problem)
+        func make(_ configuration: GEMMConfiguration) -> HopperGEMMVariant? {
+            HopperGEMMVariant(
+                problem, configuration, arguments, storesDirectly: storesDirectly, sharedByteLimit: device.sharedByteCountPerBlock)
+        }
+        guard let values = tuning.choice(problem.tuningKey), var tuned = GEMMConfiguration(values) else { return make(usual) }
+        // How sums of fp8 are added up is part of the result, not of the speed.
+        tuned.promotion = usual.promotion
+        return make(tuned) ?? make(usual)
+    }
+
     func launchHopper(_ problem: GEMMProblem, _ arguments: GEMMArguments) throws(OperatorError) -> DeviceTensor {
         let operation = problem.operation
         let result = try output(operation, arguments.output, problem.outputType, problem.shape)
-        guard
-            let variant = HopperGEMMVariant(
-                problem, .best(problem), arguments, storesDirectly: !isTiled(problem, result),
-                sharedByteLimit: device.sharedByteCountPerBlock)
-        else { throw .unavailable(operation, "\(device) has too little shared memory for its kernel") }
+        guard let variant = variant(problem, arguments, storesDirectly: !isTiled(problem, result)) else {
+            throw .unavailable(operation, "\(device) has too little shared memory for its kernel")
+        }
         let loaded = try hopperProducts.kernel(variant, in: self)
         let pair = try gatePair(problem, arguments)
         defer { extendLifetime(pair) }
@@ -86,7 +97,7 @@ extension OperatorContext {
         func resultMap(_ tensor: DeviceTensor) throws(CUDAError) -> TensorMap {
             try map(
                 tensor.address, TensorMap.Element(problem.outputType), [problem.n, problem.m],
-                [problem.n * problem.outputType.byteCount], [variant.chunkColumns, 64], variant.chunkSwizzle)
+                [problem.n * problem.outputType.byteCount], [variant.shape.chunkColumns, 64], variant.shape.chunkSwizzle)
         }
         let c = variant.storesDirectly ? TensorMap.unused : try resultMap(result)
         guard let residual = arguments.residual else { return (a, b, c, .unused) }

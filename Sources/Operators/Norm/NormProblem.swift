@@ -35,6 +35,10 @@ package struct NormProblem {
     let rotation: RotationProblem?
 
     var rowCount: Int { tokens * heads }
+
+    func tuningKey(_ operation: String) -> TuningKey {
+        TuningKey(operation: operation, inputType: dtype, outputType: dtype, sizes: [row, rotation?.head ?? 0])
+    }
 }
 
 extension NormProblem {

@@ -39,10 +39,8 @@ struct NormVariant: KernelVariant {
     var addition = Addition.none
     /// Single elements, where 16-byte vectors do not fit the sizes or the addresses.
     var isScalar: Bool
-    /// Threads of a row.
-    var lanes: Int
-    /// Rows of a block.
-    var rows: Int
+    var configuration: NormConfiguration
+    var rows: Int { configuration.rows }
 
     init(_ problem: NormProblem, addition: Addition = .none, alignments: [Int]) {
         dtype = problem.dtype
@@ -57,33 +55,19 @@ struct NormVariant: KernelVariant {
         let vector = 16 / problem.dtype.byteCount
         let fits = problem.rotation.map { $0.head % (2 * vector) == 0 } ?? (problem.row % vector == 0)
         isScalar = !fits || problem.row % vector != 0 || alignments.contains { $0 % 16 != 0 }
-        // Measured on an H200: up to 64 pairs of vectors a row belongs to one warp or less, several rows to a block; above, a thread takes one
-        // pair, up to 256 threads, and more only where rows are so long that a thread would hold more than four.
         let width = isScalar ? 1 : vector
-        let pairs = max(1, (problem.row + 2 * width - 1) / (2 * width))
-        var lanes = 1
-        if pairs <= 64 {
-            while lanes < min(pairs, 32) { lanes *= 2 }
-        } else {
-            while lanes < min(pairs, 256) { lanes *= 2 }
-            while lanes < 1024, lanes * 4 < pairs { lanes *= 2 }
-        }
-        self.lanes = lanes
-        rows = lanes <= 32 ? 128 / lanes : 1
+        configuration = .best(pairs: max(1, (problem.row + 2 * width - 1) / (2 * width)))
     }
 
-    var threadCount: Int { lanes * rows }
+    var threadCount: Int { configuration.lanes * configuration.rows }
     var sharedByteCount: Int { 0 }
-
-    /// Blocks per multiprocessor that the compiler plans for.
-    private var blocks: Int { lanes <= 128 ? 4 : lanes == 256 ? 2 : 1 }
 
     var constants: KernelConstants {
         KernelConstants([
             "NORM_TYPE": dtype.kernelNumber, "NORM_WEIGHT": weightType.kernelNumber, "NORM_TABLE": tableType.kernelNumber, "NORM_ROW": row,
-            "NORM_HEAD": head, "NORM_HEADS": heads, "NORM_SPLIT": heads, "NORM_LANES": lanes, "NORM_ROWS": rows,
+            "NORM_HEAD": head, "NORM_HEADS": heads, "NORM_SPLIT": heads, "NORM_LANES": configuration.lanes, "NORM_ROWS": rows,
             "NORM_VECTOR": isScalar ? 1 : 0, "NORM_ROPE": isRotating ? 1 : 0, "NORM_UNIT_OFFSET": unitOffset ? 1 : 0,
-            "NORM_ADD": addition.rawValue, "NORM_STREAM": 0, "NORM_BLOCKS": blocks,
+            "NORM_ADD": addition.rawValue, "NORM_STREAM": 0, "NORM_BLOCKS": configuration.blocks,
         ])
     }
 }

@@ -103,10 +103,13 @@ extension OperatorContext {
         let outputStride = arguments.output.isContiguous ? problem.heads * problem.row : problem.stride
         let size = problem.dtype.byteCount
         let addresses = [arguments.x, arguments.output, arguments.weight, arguments.cosine, arguments.sine, arguments.residual, arguments.sum]
-        let variant = NormVariant(
+        var variant = NormVariant(
             problem, addition: addition ?? (arguments.sum == nil ? .none : .before),
             alignments: addresses.compactMap { $0.map { Int($0.address.bits % 16) } } + [problem.stride * size, outputStride * size]
                 + (problem.rotation.map { [$0.head * $0.tableType.byteCount] } ?? []))
+        if !variant.isScalar, let values = tuning.choice(problem.tuningKey(operation)), let tuned = NormConfiguration(values) {
+            variant.configuration = tuned
+        }
         let loaded = try norms.kernel(variant, in: self)
         let blocks = (problem.rowCount + variant.rows - 1) / variant.rows
         let grid = min(blocks, device.multiprocessorCount * loaded.residentBlocks)
