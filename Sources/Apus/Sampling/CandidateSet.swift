@@ -100,7 +100,7 @@ package struct CandidateSet: Sendable {
         /// Takes sums from the lowest bucket up until one is more than is left; the last that holds candidates is never taken.
         func bucket(last: Int) -> UInt32 {
             for index in 0..<last {
-                if sums[index] >= left * 0.999 { return UInt32(truncatingIfNeeded: index) }
+                if sums[index] > left { return UInt32(truncatingIfNeeded: index) }
                 left -= sums[index]
             }
             return UInt32(truncatingIfNeeded: last)
