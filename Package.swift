@@ -50,6 +50,7 @@ let package = Package(
         .target(name: "CUDA", dependencies: ["CCUDA", "CKernels"], swiftSettings: settings),
 
         // First floor
+        .target(name: "Operators", dependencies: ["CUDA", "Tensors"], swiftSettings: settings),
         .target(
             name: "ModelHub",
             dependencies: [
@@ -82,6 +83,7 @@ let package = Package(
         tests("ChatTemplates", ["ChatTemplates", "JSON", collections], goldens: true),
         tests("CCPUKernels", ["CCPUKernels"]),
         tests("CUDA", ["CUDA", "CCUDA", "CKernels"], exclude: ["FakeDriver"]),
+        tests("Operators", ["Operators", "CUDA", "Tensors"], goldens: true),
         tests(
             "ModelHub",
             [

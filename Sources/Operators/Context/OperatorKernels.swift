@@ -28,8 +28,18 @@ package enum OperatorKernels {
         return forms
     }
 
+    /// The form that a tuned choice leads to, for aligned tensors without epilogue; nil where the choice is not legal.
+    package static func form(_ values: [String: Int], for key: TuningKey) throws(OperatorError) -> KernelForm? {
+        guard OperatorTuning.isLegal(values, for: key) else { return nil }
+        let context = OperatorChoice(values: values, key: key)
+        switch key.operation {
+        case "rmsNorm", "rmsNormRoPE": return try context.norm()
+        default: return try context.product()
+        }
+    }
+
     /// A tensor that stands for any with aligned rows.
-    private static func tensor(_ dtype: DType, _ shape: [Int]) throws(OperatorError) -> DeviceTensor {
+    fileprivate static func tensor(_ dtype: DType, _ shape: [Int]) throws(OperatorError) -> DeviceTensor {
         try DeviceTensor(DeviceRegion(address: DeviceAddress(bits: 4096), byteCount: Int.max / 32), ordinal: 0, dtype: dtype, shape: shape)
     }
 
@@ -86,7 +96,7 @@ package enum OperatorKernels {
                 return
             }
             let variant = HopperGEMMVariant(
-                problem, .best(problem), arguments, storesDirectly: problem.n % 8 != 0, sharedByteLimit: 227 << 10)
+                problem, .best(problem), arguments, storesDirectly: problem.n % 8 != 0, sharedByteLimit: HopperGEMMShape.sharedByteLimit)
             if let variant { forms.append(KernelForm(variant, title)) }
         }
         let shapes = [(8192, 4096, 640, DType.bfloat16), (8192, 640, 1024, .bfloat16), (33, 640, 640, .float16), (500, 131, 640, .bfloat16)]
@@ -127,5 +137,55 @@ package enum OperatorKernels {
                 isHopper ? KernelForm(HopperAttentionVariant(problem), title) : KernelForm(GenericAttentionVariant(problem), title))
         }
         return forms
+    }
+}
+
+/// A tuned choice on its way to the compiler.
+private struct OperatorChoice {
+    let values: [String: Int]
+    let key: TuningKey
+
+    func norm() throws(OperatorError) -> KernelForm? {
+        let (row, head) = (key.sizes[0], key.sizes[1])
+        let x = try OperatorKernels.tensor(key.inputType, [64, row])
+        let weight = try OperatorKernels.tensor(key.inputType, [row])
+        let table = try OperatorKernels.tensor(key.inputType, [64, max(2, head)])
+        let problem =
+            if head == 0 {
+                try NormProblem(rmsNorm: x, weight: weight, epsilon: 1e-6, unitOffset: false, on: .device(0))
+            } else {
+                try NormProblem(
+                    rmsNormRoPE: x, weight: weight, cosine: table, sine: table, positionCount: nil, scope: .row, headCount: nil,
+                    epsilon: 1e-6, unitOffset: false, on: .device(0))
+            }
+        var variant = NormVariant(problem, alignments: [])
+        if let configuration = NormConfiguration(values) { variant.configuration = configuration }
+        return KernelForm(variant, "\(key), tuned")
+    }
+
+    func product() throws(OperatorError) -> KernelForm? {
+        let (m, n, k) = (key.sizes[0], key.sizes[1], key.sizes[2])
+        let a = try OperatorKernels.tensor(key.inputType, [m, k])
+        let b = try OperatorKernels.tensor(key.inputType, [n, k])
+        var arguments = GEMMArguments(a: a, b: b, isPacked: true)
+        let problem: GEMMProblem
+        switch key.operation {
+        case "gatedMLP": problem = try GEMMProblem(gatedMLP: a, gate: b, up: b, activation: .silu, on: .device(0))
+        case "fp8Gemm":
+            let scales = (try OperatorKernels.tensor(.float32, [m]), try OperatorKernels.tensor(.float32, [n]))
+            problem = try GEMMProblem(
+                fp8Gemm: Quantized(codes: a, scales: scales.0, granularity: .row),
+                Quantized(codes: b, scales: scales.1, granularity: .row), bias: nil, outputType: key.outputType, on: .device(0))
+            arguments.rowScales = scales.0
+            arguments.columnScales = scales.1
+        default:
+            problem = try GEMMProblem(
+                gemm: a, b, bias: nil, activation: nil, residual: nil, outputType: key.outputType, on: .device(0))
+        }
+        guard var configuration = GEMMConfiguration(values) else { return nil }
+        configuration.promotion = GEMMConfiguration.best(problem).promotion
+        let variant = HopperGEMMVariant(
+            problem, configuration, arguments, storesDirectly: false, sharedByteLimit: HopperGEMMShape.sharedByteLimit)
+        return variant.map { KernelForm($0, "\(key), tuned") }
     }
 }

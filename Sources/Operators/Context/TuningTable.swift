@@ -29,6 +29,8 @@ public final class TuningTable: Sendable {
     private let choices = Mutex<[TuningKey: [String: Int]]>([:])
     private let count = Atomic<Int>(0)
 
+    public init() {}
+
     /// Notes a choice. Throws for one that is not legal for the key: see ``OperatorTuning/isLegal(_:for:)``.
     public func set(_ values: [String: Int], for key: TuningKey) throws(OperatorError) {
         guard OperatorTuning.isLegal(values, for: key) else {

@@ -44,6 +44,6 @@ extension GEMMConfiguration {
         let sums = rowBlocks * tileN / 2 + (isFloat8 ? tileN / 2 : 0)
         guard sums <= (consumers == 3 ? 128 : 192), !isFloat8 || rowBlocks == 1 else { return false }
         let shape = HopperGEMMShape(self, output: key.outputType, isGated: key.operation == "gatedMLP", storesDirectly: false)
-        return shape.sharedByteCount <= 232_448
+        return shape.sharedByteCount <= HopperGEMMShape.sharedByteLimit
     }
 }

@@ -95,6 +95,9 @@ struct HopperGEMMShape {
         }
     }
 
+    /// What a block may have on Hopper.
+    static let sharedByteLimit = 232_448
+
     var sharedByteCount: Int {
         let ring = configuration.stages * (configuration.tileM + configuration.tileN) * 128
         let rowBlocks = configuration.tileM / 64 / (configuration.isPingPong ? 1 : configuration.consumers)

@@ -55,9 +55,9 @@ struct NormConfiguration: Hashable, Sendable {
         else { return false }
         let threads = lanes * rows
         // Whole warps, since rows are summed by shuffles; a row of several warps has its block to itself.
-        guard threads % 32 == 0, threads <= 1024, lanes <= 32 || rows == 1, threads * blocks <= 2048 else { return false }
-        // A thread that holds more than eight pairs would spill.
+        guard threads % 32 == 0, threads <= 1024, lanes <= 32 || rows == 1, threads * blocks <= 1024 else { return false }
+        // A thread that holds more than four pairs spills.
         let pairs = Self.pairs(key)
-        return (pairs + lanes - 1) / lanes <= 8 && lanes < 2 * max(4, pairs)
+        return (pairs + lanes - 1) / lanes <= 4 && lanes < 2 * max(4, pairs)
     }
 }
