@@ -36,18 +36,20 @@ private struct ChatLoop {
     let session: ChatSession
     let options: GenerationOptions
     let isTerminal: Bool
-    private let interrupt = Interrupt()
+    private let interrupt: Interrupt
 
     init(session: ChatSession, options: GenerationOptions, isTerminal: Bool) {
         self.session = session
         self.options = options
         self.isTerminal = isTerminal
+        interrupt = Interrupt(isTerminal: isTerminal)
     }
 
     mutating func run() throws {
         while true {
             if isTerminal { try write("> ") }
             guard let line = readLine() else { break }
+            interrupt.clear()
             switch line.trimmingCharacters(in: .whitespaces) {
             case "": continue
             case "/quit", "/exit": return
@@ -66,7 +68,11 @@ private struct ChatLoop {
     }
 
     private func answer(_ line: String) throws {
-        interrupt.clear()
+        interrupt.isAwaited = true
+        defer {
+            interrupt.isAwaited = false
+            interrupt.clear()
+        }
         let turn: ChatSession.Turn
         do {
             turn = try session.respond(to: line, options: options) { piece in
@@ -101,19 +107,29 @@ private struct ChatLoop {
 /// Ctrl-C as a flag. While no answer is being written the second one in a row ends the program, as people expect.
 private final class Interrupt: @unchecked Sendable {
     private let flag = StopFlag()
+    private let awaited = StopFlag()
     private let source: any DispatchSourceSignal
 
-    init() {
+    init(isTerminal: Bool) {
         signal(SIGINT, SIG_IGN)
         source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-        let flag = flag
+        let (flag, awaited) = (flag, awaited)
         source.setEventHandler {
             if flag.isSet { exit(130) }
             flag.set()
+            guard isTerminal, !awaited.isSet else { return }
+            try? Output.standard.write("\n(Ctrl-C once more, or /quit, ends)\n> ")
+            try? Output.standard.flush()
         }
         source.resume()
     }
 
     var isRaised: Bool { flag.isSet }
     func clear() { flag.clear() }
+
+    /// Whether an answer is being written, which looks at ``isRaised``.
+    var isAwaited: Bool {
+        get { awaited.isSet }
+        set { if newValue { awaited.set() } else { awaited.clear() } }
+    }
 }
