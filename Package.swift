@@ -24,6 +24,7 @@ let package = Package(
     name: "apus",
     products: [
         .library(name: "Apus", targets: ["Apus"]),
+        .library(name: "Operators", targets: ["Operators", "CUDA", "Tensors"]),
         .executable(name: "apus", targets: ["ApusCommand"]),
     ],
     traits: [
@@ -66,13 +67,15 @@ let package = Package(
             name: "Apus",
             dependencies: ["JSON", "Tensors", "Tokenizers", "ChatTemplates", "ModelHub", "Transformer", "CUDA", "CBundledModels", collections],
             swiftSettings: settings),
-        .target(name: "Benchmarking", dependencies: ["Apus", "Transformer", "CCPUKernels"], swiftSettings: settings),
+        .target(
+            name: "Benchmarking", dependencies: ["Apus", "Transformer", "CCPUKernels", "Operators", "CUDA", "Tensors", "JSON"],
+            swiftSettings: settings),
 
         // Top
         .executableTarget(
             name: "ApusCommand",
             dependencies: [
-                "Apus", "Benchmarking", "Transformer", "ModelHub", "Tokenizers", "Tensors", "JSON", "CUDA",
+                "Apus", "Benchmarking", "Transformer", "ModelHub", "Tokenizers", "Tensors", "JSON", "CUDA", "Operators",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: settings),
 
@@ -93,7 +96,7 @@ let package = Package(
         tests("Transformer", ["Transformer", "ModelHub", "Tensors", "JSON"], goldens: true),
         tests("Apus", ["Apus", "Transformer", "Tokenizers", "CUDA", "JSON"], goldens: true),
         tests("BundledModels", ["Apus", "ModelHub", "Transformer", "Tokenizers", "Tensors", "JSON"], goldens: true),
-        tests("Benchmarking", ["Benchmarking"]),
+        tests("Benchmarking", ["Benchmarking", "Operators", "CUDA", "Tensors", "JSON"]),
         tests("ApusCommand", ["ApusCommand", "Tensors", "JSON"]),
 
         // Feeds the readers of files nearly right inputs; see Tests/Fuzzing.

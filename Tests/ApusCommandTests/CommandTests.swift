@@ -34,7 +34,9 @@ struct CommandTests {
         ["embed", "--input", "no-such-file"],
         ["generate"], ["generate", "--ids", "1,x"], ["generate", "--prompt", "a", "--temperature", "-1"],
         ["logits", "--ids", "1", "--output", "/no/such/folder/x.npy"],
-        ["embed", "--device", "gpu", "--input", "-"], ["generate", "--prompt", "a", "--device", "cuda"], ["nonsense"],
+        ["verify", "--operators", "--device", "cpu"], ["verify", "--operators", "--cases", "0"], ["verify", "folder", "--operators"],
+        ["verify", "--operators", "--path", "fastest"], ["embed", "--device", "gpu", "--input", "-"],
+        ["generate", "--prompt", "a", "--device", "cuda"], ["nonsense"],
     ])
     func faultsAreOneLineOnStandardError(arguments: [String]) throws {
         let run = try CommandLineRun(arguments)

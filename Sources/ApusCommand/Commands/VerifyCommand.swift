@@ -6,18 +6,29 @@ import Transformer
 
 struct VerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "verify", abstract: "Check that this machine computes a model right.",
+        commandName: "verify", abstract: "Check that this machine computes a model, or the operators on a GPU, right.",
         discussion: """
             The model is computed in several ways that must agree: as a whole and token by token, alone and in a batch, with this processor's \
-            kernels and with plain C. The exit status is 1 if one check fails.
+            kernels and with plain C. With --operators, random cases of every operator are computed on the GPU, on both kernel paths, and held \
+            against the CPU reference by |a - b| <= absolute + relative * |b|. The exit status is 1 if one check fails.
             """)
 
     @OptionGroup var model: ModelArguments
 
-    @Option(help: "Seed of the random tokens.")
+    @Option(help: "Seed of the random tokens or cases.")
     var seed: UInt64 = 1
 
+    @Flag(help: "Verify the operators on a GPU instead of a model.")
+    var operators = false
+
+    @OptionGroup(title: "Options of --operators") var cases: OperatorCaseArguments
+
+    func validate() throws {
+        if operators, model.model != nil { throw ValidationError("--operators verifies no model; leave '\(model.model ?? "")' out") }
+    }
+
     func run() async throws {
+        if operators { return try OperatorVerificationReport(seed: seed, cases: cases).run(on: model.device.device) }
         let loaded: [LoadedModel]
         if model.model == nil {
             var all: [LoadedModel] = []

@@ -22,6 +22,8 @@ public struct OperatorVerification: Sendable {
         public let name: String
         public let path: KernelPath
         public let caseCount: Int
+        /// Kernels compiled and references computed included.
+        public fileprivate(set) var duration = Duration.zero
         public fileprivate(set) var failures: [Failure] = []
         /// Why nothing ran; nil where cases ran.
         public fileprivate(set) var skipReason: String?
@@ -42,11 +44,14 @@ public struct OperatorVerification: Sendable {
     public var caseCount: Int
     /// The operators to run, by name; all when empty.
     public var names: [String]
+    /// Only this path, and operators with one kernel for all paths; every path when ``KernelPath/automatic``.
+    public var path: KernelPath
 
-    public init(seed: UInt64 = 1, caseCount: Int = 100, names: [String] = []) {
+    public init(seed: UInt64 = 1, caseCount: Int = 100, names: [String] = [], path: KernelPath = .automatic) {
         self.seed = seed
         self.caseCount = caseCount
         self.names = names
+        self.path = path
     }
 
     /// Every operator that can be verified, in the order of the results.
@@ -63,12 +68,14 @@ public struct OperatorVerification: Sendable {
         }
         var results: [Result] = []
         for verified in VerifiedOperator.all where names.isEmpty || names.contains(verified.name) {
-            for path in verified.paths {
+            for path in verified.paths where self.path == .automatic || path == .automatic || path == self.path {
                 var result = Result(name: verified.name, path: path, caseCount: caseCount)
                 if path == .hopper, !context.isHopper() {
                     result.skipReason = "\(context.device) has compute capability \(context.device.computeCapability)"
                 } else {
+                    let start = ContinuousClock.now
                     run(verified, path, context, &result)
+                    result.duration = ContinuousClock.now - start
                 }
                 results.append(result)
                 report(result)
