@@ -14,6 +14,8 @@ package struct HubSettings: Sendable {
     /// Sent to the endpoint, and to no other host.
     package var token: String?
     package var isOffline: Bool
+    /// The variables that name proxies, read when something is fetched: see ``ProxySettings``.
+    package var proxyEnvironment: [String: String]
 
     package init(environment: [String: String] = ProcessInfo.processInfo.environment) {
         func variable(_ names: String...) -> String? {
@@ -34,6 +36,7 @@ package struct HubSettings: Sendable {
         var endpoint = variable("HF_ENDPOINT") ?? Self.defaultEndpoint
         while endpoint.hasSuffix("/") { endpoint.removeLast() }
         self.endpoint = endpoint
+        proxyEnvironment = environment.filter { $0.key.lowercased().hasSuffix("_proxy") }
         isOffline = Self.isTrue(variable("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
         token = variable("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN").flatMap(Self.clean)
         if token == nil {

@@ -8,7 +8,7 @@
     struct HubSession: Sendable {
         static let maximumRedirects = 10
 
-        let client: HTTPClient
+        let connections: HubConnections
         let endpoint: HubAddress
         let token: String?
         let retry: RetryPolicy
@@ -45,27 +45,15 @@
                 throw ModelHubError(
                     .unauthorized, "the Hugging Face token has characters that no token has; check HF_TOKEN or the token file")
             }
-            var configuration = HTTPClient.Configuration()
-            configuration.redirectConfiguration = .disallow
-            configuration.decompression = .disabled
-            configuration.timeout = HTTPClient.Configuration.Timeout(
-                connect: amount(retry.connectTimeout), read: amount(retry.stallTimeout))
-            // Attempts and waits are counted here, not twice.
-            configuration.connectionPool.retryConnectionEstablishment = false
-            configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 8
-            let client = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)
+            let connections = HubConnections(try ProxySettings(environment: settings.proxyEnvironment), retry: retry)
             do {
-                let result = try await body(HubSession(client: client, endpoint: endpoint, token: settings.token, retry: retry))
-                try? await client.shutdown()
+                let result = try await body(HubSession(connections: connections, endpoint: endpoint, token: settings.token, retry: retry))
+                await connections.shutDown()
                 return result
             } catch {
-                try? await client.shutdown()
+                await connections.shutDown()
                 throw error
             }
-        }
-
-        private static func amount(_ duration: Duration) -> TimeAmount {
-            .nanoseconds(duration.components.seconds * 1_000_000_000 + duration.components.attoseconds / 1_000_000_000)
         }
 
         /// Sends one request and follows its redirects. With `stopsAtForeignHost` a redirect away from the endpoint is itself the answer, once it carries the
@@ -106,7 +94,7 @@
             for (name, value) in headers { request.headers.add(name: name, value: value) }
             if let token, address.origin == endpoint.origin { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
             do {
-                return try await client.execute(request, deadline: .distantFuture)
+                return try await connections.client(to: address.origin).execute(request, deadline: .distantFuture)
             } catch {
                 throw Self.failure(error, address)
             }
@@ -121,6 +109,7 @@
             case .readTimeout: detail = "no byte arrived for a while"
             case .connectTimeout, .tlsHandshakeTimeout: detail = "it does not answer"
             case .remoteConnectionClosed: detail = "the connection was closed half-way"
+            case .proxyAuthenticationRequired: detail = "the proxy wants a user name and a password (HTTPS_PROXY=http://user:password@host:port)"
             default: detail = "\(error)"
             }
             return Transient(
