@@ -60,12 +60,15 @@ let package = Package(
             ], swiftSettings: settings),
 
         // Second floor
-        .target(name: "Transformer", dependencies: ["Tensors", "ModelHub", "CCPUKernels"], swiftSettings: settings),
+        .target(
+            name: "Transformer", dependencies: ["Tensors", "ModelHub", "CCPUKernels", "CUDA", "Operators"], swiftSettings: settings),
 
         // Third floor
         .target(
             name: "Apus",
-            dependencies: ["JSON", "Tensors", "Tokenizers", "ChatTemplates", "ModelHub", "Transformer", "CUDA", "CBundledModels", collections],
+            dependencies: [
+                "JSON", "Tensors", "Tokenizers", "ChatTemplates", "ModelHub", "Transformer", "CUDA", "Operators", "CBundledModels", collections,
+            ],
             swiftSettings: settings),
         .target(
             name: "Benchmarking", dependencies: ["Apus", "Transformer", "CCPUKernels", "Operators", "CUDA", "Tensors", "JSON"],

@@ -1,6 +1,7 @@
 public import Apus
 public import ArgumentParser
 public import CUDA
+public import Operators
 
 /// Which model, and where it runs: the same words for every subcommand.
 struct ModelArguments: ParsableArguments {
@@ -9,15 +10,20 @@ struct ModelArguments: ParsableArguments {
 
     @OptionGroup var device: DeviceArguments
 
-    var options: ModelOptions { ModelOptions(device: device.device, threads: device.threads) }
+    var options: ModelOptions { device.options }
 }
 
 struct DeviceArguments: ParsableArguments {
     @Option(help: "auto, cpu, cuda or cuda:N.")
     var device: DeviceSelection = .automatic
 
+    @Option(help: "Kernels of the GPU: automatic, hopper (compute capability 9.0 only) or generic (8.0 and newer).")
+    var kernels: KernelPath = .automatic
+
     @Option(help: "CPU threads; one a processor when left out.")
     var threads: Int?
+
+    var options: ModelOptions { ModelOptions(device: device, kernels: kernels, threads: threads) }
 
     func validate() throws {
         if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
@@ -29,6 +35,13 @@ extension DeviceSelection: ExpressibleByArgument {
         guard let selection = try? DeviceSelection(argument) else { return nil }
         self = selection
     }
+    public var defaultValueDescription: String { description }
+}
+
+extension KernelPath: ExpressibleByArgument {}
+
+extension ReplicaCount: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
     public var defaultValueDescription: String { description }
 }
 

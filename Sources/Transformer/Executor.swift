@@ -17,6 +17,22 @@ public protocol ModelExecutor: AnyObject, Sendable {
     /// - Throws: ``TransformerError``: `invalidToken` for an id outside the vocabulary or an empty sequence, `contextExceeded` for a sequence longer
     ///   than the model, `nonFinite` when a vector would hold NaN or infinity.
     func encode(_ batch: TokenBatch, head: EncoderHead) throws -> [Float]
+
+    /// ``encode(_:head:)`` in two steps, so that the next batch can be made ready while a device works; the work is done by the time
+    /// ``EncodingTask/wait()`` returns.
+    ///
+    /// - Throws: what is wrong with the batch itself; what goes wrong later comes from ``EncodingTask/wait()``.
+    func startEncoding(_ batch: TokenBatch, head: EncoderHead) throws -> EncodingTask
+}
+
+/// A batch on its way to vectors.
+public struct EncodingTask: Sendable {
+    private let body: @Sendable () throws -> [Float]
+
+    package init(_ body: @escaping @Sendable () throws -> [Float]) { self.body = body }
+
+    /// The vectors. To be called once.
+    public func wait() throws -> [Float] { try body() }
 }
 
 /// One growing token sequence with its key-value cache.
@@ -42,6 +58,19 @@ public protocol DecoderSession: AnyObject, Sendable {
 }
 
 extension ModelExecutor {
+    public func startEncoding(_ batch: TokenBatch, head: EncoderHead) throws -> EncodingTask {
+        EncodingTask { try self.encode(batch, head: head) }
+    }
+
+    /// Checks that every sequence of a batch has tokens, and those of the model.
+    func validate(_ batch: TokenBatch) throws {
+        for sequence in 0..<batch.sequenceCount {
+            let ids = batch.ids[batch.offsets[sequence]..<batch.offsets[sequence + 1]]
+            guard !ids.isEmpty else { throw TransformerError(.invalidToken, "sequence \(sequence) of the batch has no token") }
+            try validate(ids)
+        }
+    }
+
     /// Checks ids and length of one sequence against the model.
     package func validate(_ ids: some Collection<Int32>, startingAt position: Int = 0) throws {
         for (index, id) in ids.enumerated() where id < 0 || Int(id) >= spec.vocabularySize {
@@ -53,5 +82,14 @@ extension ModelExecutor {
                 .contextExceeded,
                 "\(position + ids.count) tokens exceed the model's context of \(spec.maximumPositions)")
         }
+    }
+}
+
+extension [Float] {
+    /// Rows of `width` floats, checked for NaN and infinity before they leave.
+    func requireFinite(width: Int) throws {
+        guard let bad = firstIndex(where: { !$0.isFinite }) else { return }
+        throw TransformerError(
+            .nonFinite, "the vector of sequence \(bad / width) holds \(self[bad]); the weights or their number range are at fault")
     }
 }

@@ -1,4 +1,3 @@
-import CUDA
 import Foundation
 package import ModelHub
 import Tensors
@@ -11,7 +10,9 @@ package struct LoadedModel: Sendable {
     package let folder: ModelFolder
     package let configuration: ModelConfiguration
     package let spec: TransformerSpec
-    package let executor: any ModelExecutor
+    /// One for each replica, at least one.
+    package let executors: [any ModelExecutor]
+    package var executor: any ModelExecutor { executors[0] }
     package let weightByteCount: Int
     package let weightType: String
     package let hasHead: Bool
@@ -33,12 +34,7 @@ package struct LoadedModel: Sendable {
         weightByteCount = weights.byteCount
         weightType = weights.embedding.typeName
         hasHead = weights.head != nil
-        // A GPU that was asked for and is not there says so itself.
-        if case .cuda = options.device, let device = try options.device.resolve() {
-            throw ApusError(
-                .noDevice, "\(options.device) (\(device.name)) is here, but this version runs models on the CPU only; use the device cpu")
-        }
-        executor = try CPUExecutor(spec: spec, weights: weights, threads: options.threads)
+        executors = try ExecutorChoice(spec: spec, weights: weights, options: options).makeExecutors()
         tokenizer = folder.contains(ModelFile.tokenizer) ? try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer)) : nil
         tokenizerConfiguration = try TokenizerConfiguration(folder: folder)
         generation = try GenerationConfiguration(folder: folder, configuration: configuration)

@@ -1,19 +1,57 @@
 public import CUDA
+public import Operators
 
 /// Where a model is to run: `auto`, `cpu`, `cuda` or `cuda:N`.
 public typealias DeviceSelection = CUDA.DeviceSelection
 
+/// Which kernels a GPU uses: `automatic`, `hopper` or `generic`.
+public typealias KernelPath = Operators.KernelPath
+
 /// How a model is to be found and loaded.
 public struct ModelOptions: Sendable {
     public var device: DeviceSelection
+    /// GPUs that hold a copy of the model each, from ``device`` on: what is many, such as texts to embed, is spread over them.
+    public var replicas: ReplicaCount
+    /// Which kernels a GPU uses.
+    public var kernels: KernelPath
     /// CPU threads; nil for one a processor.
     public var threads: Int?
     /// Whether a hub model that the cache lacks may be fetched (`HF_HUB_OFFLINE` forbids it too).
     public var allowsDownload: Bool
 
-    public init(device: DeviceSelection = .automatic, threads: Int? = nil, allowsDownload: Bool = true) {
+    public init(
+        device: DeviceSelection = .automatic, replicas: ReplicaCount = .count(1), kernels: KernelPath = .automatic, threads: Int? = nil,
+        allowsDownload: Bool = true
+    ) {
         self.device = device
+        self.replicas = replicas
+        self.kernels = kernels
         self.threads = threads
         self.allowsDownload = allowsDownload
+    }
+}
+
+/// How many GPUs hold a copy of a model.
+public enum ReplicaCount: Sendable, Hashable, CustomStringConvertible {
+    case count(Int)
+    /// Every GPU that the kernels run on.
+    case all
+
+    /// Reads "all" or a number from 1 up.
+    public init?(_ text: String) {
+        if text == "all" {
+            self = .all
+        } else if let count = Int(text), count >= 1 {
+            self = .count(count)
+        } else {
+            return nil
+        }
+    }
+
+    public var description: String {
+        switch self {
+        case .count(let count): "\(count)"
+        case .all: "all"
+        }
     }
 }

@@ -39,7 +39,7 @@ struct InfoCommand: AsyncParsableCommand {
             if devices.isEmpty { return ["the driver shows none"] }
             return devices.map { device in
                 "cuda:\(device.ordinal) \(device.name), compute capability \(device.computeCapability), \(Format.bytes(device.memoryByteCount))"
-                    + ", \(device.multiprocessorCount) multiprocessors; models run on the CPU in this version"
+                    + ", \(device.multiprocessorCount) multiprocessors"
             }
         } catch {
             return ["none (\(error.message))"]

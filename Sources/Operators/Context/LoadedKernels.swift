@@ -1,8 +1,8 @@
-import CUDA
+package import CUDA
 import Synchronization
 
 /// One form of a kernel: the file, the entry, and the constants that it is compiled for.
-protocol KernelVariant: Hashable, Sendable {
+package protocol KernelVariant: Hashable, Sendable {
     /// Below Kernels/.
     static var path: String { get }
     var entry: String { get }
@@ -14,14 +14,14 @@ protocol KernelVariant: Hashable, Sendable {
 }
 
 /// A kernel on a GPU, ready for launches.
-struct LoadedKernel: Sendable {
-    let kernel: Kernel
+package struct LoadedKernel: Sendable {
+    package let kernel: Kernel
     /// Blocks that one multiprocessor holds.
-    let residentBlocks: Int
+    package let residentBlocks: Int
 }
 
 /// The kernels of one operator that a context has compiled so far.
-final class LoadedKernels<Variant: KernelVariant>: Sendable {
+package final class LoadedKernels<Variant: KernelVariant>: Sendable {
     /// One for each variant, with a lock of its own: two threads that want the same variant compile it once, and others at the same time.
     private final class Entry: Sendable {
         let kernel = Mutex<LoadedKernel?>(nil)
@@ -29,8 +29,10 @@ final class LoadedKernels<Variant: KernelVariant>: Sendable {
 
     private let entries = Mutex<[Variant: Entry]>([:])
 
+    package init() {}
+
     /// The kernel; compiled, or taken from the cache on disk, at its first use. A launch later costs one look-up.
-    func kernel(_ variant: Variant, in context: OperatorContext) throws(OperatorError) -> LoadedKernel {
+    package func kernel(_ variant: Variant, in context: OperatorContext) throws(OperatorError) -> LoadedKernel {
         let entry = entries.withLock { entries in
             if let entry = entries[variant] { return entry }
             let entry = Entry()
@@ -56,7 +58,7 @@ final class LoadedKernels<Variant: KernelVariant>: Sendable {
 
 extension KernelConstants {
     /// Macros by name and number.
-    init(_ macros: KeyValuePairs<String, Int>) {
+    package init(_ macros: KeyValuePairs<String, Int>) {
         self.init()
         for (name, value) in macros { define(name, value) }
     }

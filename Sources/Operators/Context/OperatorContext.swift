@@ -89,7 +89,7 @@ public final class OperatorContext: Sendable {
         return given
     }
 
-    func isHopper() -> Bool { device.computeCapability.major == 9 }
+    package func isHopper() -> Bool { device.computeCapability.major == 9 }
 
     /// Throws when Hopper's kernels were asked for on another GPU.
     func check(_ path: KernelPath, _ operation: String) throws(OperatorError) {

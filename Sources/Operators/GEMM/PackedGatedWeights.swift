@@ -14,7 +14,8 @@ public struct PackedGatedWeights: Sendable {
     /// H.
     public var hiddenSize: Int { tensor.shape[3] }
 
-    init(_ tensor: DeviceTensor, intermediateSize: Int) {
+    /// Weights that lie on the GPU in this form already.
+    package init(_ tensor: DeviceTensor, intermediateSize: Int) {
         self.tensor = tensor
         self.intermediateSize = intermediateSize
     }

@@ -1,9 +1,9 @@
 import CUDA
-import Tensors
+package import Tensors
 
 extension DType {
     /// As the kernels count element types.
-    var kernelNumber: Int {
+    package var kernelNumber: Int {
         switch self {
         case .float16: 1
         case .float32: 2
@@ -37,6 +37,8 @@ struct NormVariant: KernelVariant {
     var isRotating: Bool
     var unitOffset: Bool
     var addition = Addition.none
+    /// Heads that take the first weight; the others take the second.
+    var split: Int
     /// Single elements, where 16-byte vectors do not fit the sizes or the addresses.
     var isScalar: Bool
     var configuration: NormConfiguration
@@ -49,6 +51,7 @@ struct NormVariant: KernelVariant {
         row = problem.row
         head = problem.rotation?.head ?? problem.row
         heads = problem.heads
+        split = problem.heads
         isRotating = problem.rotation != nil
         unitOffset = problem.unitOffset
         self.addition = addition
@@ -65,7 +68,7 @@ struct NormVariant: KernelVariant {
     var constants: KernelConstants {
         KernelConstants([
             "NORM_TYPE": dtype.kernelNumber, "NORM_WEIGHT": weightType.kernelNumber, "NORM_TABLE": tableType.kernelNumber, "NORM_ROW": row,
-            "NORM_HEAD": head, "NORM_HEADS": heads, "NORM_SPLIT": heads, "NORM_LANES": configuration.lanes, "NORM_ROWS": rows,
+            "NORM_HEAD": head, "NORM_HEADS": heads, "NORM_SPLIT": split, "NORM_LANES": configuration.lanes, "NORM_ROWS": rows,
             "NORM_VECTOR": isScalar ? 1 : 0, "NORM_ROPE": isRotating ? 1 : 0, "NORM_UNIT_OFFSET": unitOffset ? 1 : 0,
             "NORM_ADD": addition.rawValue, "NORM_STREAM": 0, "NORM_BLOCKS": configuration.blocks,
         ])

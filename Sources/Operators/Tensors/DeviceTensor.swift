@@ -57,7 +57,7 @@ public struct DeviceTensor: Sendable, TensorArgument {
     package var place: TensorPlace { .device(storage.ordinal) }
 
     /// The bytes from the first element to the last, gaps included.
-    var region: DeviceRegion {
+    package var region: DeviceRegion {
         let byteCount = (try? Self.span(dtype, shape, strides)) ?? 0
         return DeviceRegion(address: address, byteCount: byteCount)
     }

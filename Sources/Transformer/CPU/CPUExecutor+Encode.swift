@@ -4,21 +4,28 @@ import Foundation
 extension CPUExecutor {
     public func encode(_ batch: TokenBatch, head: EncoderHead) throws -> [Float] {
         try head.validate(hiddenSize: spec.hiddenSize)
-        for sequence in 0..<batch.sequenceCount {
-            let ids = batch.ids[batch.offsets[sequence]..<batch.offsets[sequence + 1]]
-            guard !ids.isEmpty else { throw TransformerError(.invalidToken, "sequence \(sequence) of the batch has no token") }
-            try validate(ids)
-        }
+        try validate(batch)
         guard batch.tokenCount > 0 else { return [] }
         return try pool.withPool { pool in
             let x = FloatBuffer(count: batch.tokenCount * spec.hiddenSize)
-            encodeHidden(batch, x: x, pool)
+            encodeHidden(batch, x: x, pool) { _ in }
             return try poolVectors(batch, x: x, head: head, pool)
         }
     }
 
+    /// Hands out the residual stream `[T, C]` behind each layer, for comparing executors.
+    package func hiddenStates(_ batch: TokenBatch, eachLayer body: (_ layer: Int, _ hidden: [Float]) throws -> Void) throws {
+        try validate(batch)
+        try pool.withPool { pool in
+            let x = FloatBuffer(count: batch.tokenCount * spec.hiddenSize)
+            try encodeHidden(batch, x: x, pool) { layer in
+                try body(layer, Array(UnsafeBufferPointer(start: x.pointer, count: x.count)))
+            }
+        }
+    }
+
     /// Hidden states `[T, C]` behind the last layer, before the final norm.
-    func encodeHidden(_ batch: TokenBatch, x: FloatBuffer, _ pool: OpaquePointer) {
+    func encodeHidden(_ batch: TokenBatch, x: FloatBuffer, _ pool: OpaquePointer, eachLayer: (Int) throws -> Void) rethrows {
         var positions: [Int32] = []
         positions.reserveCapacity(batch.tokenCount)
         for sequence in 0..<batch.sequenceCount { positions += (0..<batch.length(of: sequence)).map(Int32.init) }
@@ -31,9 +38,10 @@ extension CPUExecutor {
         let cache = KeyValueRows(keys: keys.pointer, values: values.pointer, firstRow: 0)
         embed(batch.ids, into: x.pointer, pool)
         // The buffers must outlive the calls that only know their pointers.
-        withExtendedLifetime((keys, values)) {
+        try withExtendedLifetime((keys, values)) {
             for index in spec.layers.indices {
                 runLayer(index, pass, blocks: blocks, x: x.pointer, cache: cache, scratch: scratch, pool)
+                try eachLayer(index)
             }
         }
     }
@@ -80,10 +88,7 @@ extension CPUExecutor {
                 if head.normalizes { apus_l2_normalize(kept, vector) }
             }
         }
-        if let bad = vectors.firstIndex(where: { !$0.isFinite }) {
-            throw TransformerError(
-                .nonFinite, "the vector of sequence \(bad / kept) holds \(vectors[bad]); the weights or their number range are at fault")
-        }
+        try vectors.requireFinite(width: kept)
         return vectors
     }
 }

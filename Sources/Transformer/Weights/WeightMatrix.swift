@@ -38,6 +38,9 @@ package struct WeightMatrix: @unchecked Sendable {
         self.base = base
     }
 
+    /// The elements as they lie in the file, row-major.
+    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
+
     package var elementByteCount: Int { type == APUS_F32 ? 4 : 2 }
     package var byteCount: Int { rows * columns * elementByteCount }
 

@@ -1,0 +1,142 @@
+package import CUDA
+import Foundation
+public import Operators
+import Synchronization
+import Tensors
+
+/// Runs a transformer on a GPU: bf16 weights and activations on the tensor cores, fp32 sums, norms and residual stream.
+///
+/// Work goes into one stream, in the order of the calls. Beside the weights and the caches it needs memory for the rows of one group of sequences
+/// (``groupRows``, or the longest sequence).
+public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
+    public let spec: TransformerSpec
+    package let context: OperatorContext
+    package let weights: DeviceWeights
+    /// Which kernels multiply and attend.
+    public let path: KernelPath
+    let rowKernels: RowKernels
+    let ropes: DeviceRopeTables
+    let slots: EncodeSlots
+    let denseLayers: DeviceDenseLayers
+    private let embeddingScale: Float
+
+    // The memory of passes: used under the lock only, so that the kernels of one pass lie together in the stream.
+    private let lock = NSLock()
+    private var space: PassSpace?
+
+    /// Rows that pass through all layers together.
+    package let groupRows: Int
+
+    /// Of the residual stream: rounding it to bf16 costs more accuracy than all other roundings together, and saves little time.
+    static let residualType = DType.float32
+
+    /// - Parameters:
+    ///   - path: ``KernelPath/generic`` uses on every GPU the kernels for compute capability 8.0.
+    ///   - groupRows: see ``groupRows``; results do not depend on it beyond rounding.
+    /// - Throws: what ``DeviceWeights/init(_:spec:on:)`` throws, and ``CUDAError`` for a GPU or a compiler that is not there.
+    package init(
+        spec: TransformerSpec, weights: TransformerWeights, device: Device, path: KernelPath = .automatic, groupRows: Int? = nil
+    ) throws {
+        try spec.validate()
+        context = try OperatorContext(Context(device), overlapsLaunches: true)
+        if path == .hopper, !context.isHopper() {
+            throw TransformerError(
+                .unsupportedModel, "Hopper's kernels were asked for, but \(device) has compute capability \(device.computeCapability)")
+        }
+        self.spec = spec
+        self.path = path
+        self.groupRows = max(1, groupRows ?? Self.defaultGroupRows)
+        self.weights = try DeviceWeights(weights, spec: spec, on: context)
+        embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
+        rowKernels = RowKernels(context, spec, residualType: Self.residualType)
+        ropes = DeviceRopeTables(context, headDimension: spec.headDimension)
+        slots = try EncodeSlots(context)
+        denseLayers = DeviceDenseLayers(context)
+    }
+
+    private static let defaultGroupRows = 16_384
+
+    public var deviceDescription: String {
+        let rounded = weights.roundedFrom.map { ", weights rounded from \($0)" } ?? ""
+        return "\(context.device), bf16\(rounded)\(path == .generic ? ", generic kernels" : "")"
+    }
+
+    public func makeSession() throws -> any DecoderSession { CUDADecoderSession(self) }
+
+    /// Runs `body` with memory for `rows` rows while no other pass uses it. The memory is good for work put into the stream inside of `body`.
+    func withSpace<Result>(rows: Int, _ body: (PassSpace) throws -> Result) throws -> Result {
+        try lock.withLock {
+            if (space?.capacity ?? 0) < rows {
+                // The old memory goes first: it may be what the new one lacks. Work that uses it is ahead in the stream.
+                space = nil
+                space = try PassSpace(spec, rows: rows, residualType: Self.residualType, on: context.stream)
+            }
+            guard let space else { throw TransformerError(.invalidSpec, "a pass over \(rows) rows has no memory") }
+            return try body(space.prefix(rows))
+        }
+    }
+
+    /// Passes the rows through all layers: `space.x` is then the residual stream behind the last one and, where `finalNorm` is asked for, `space.h`
+    /// its norm.
+    func run(_ pass: DevicePass, _ space: PassSpace, finalNorm: Bool, eachLayer: (Int) throws -> Void = { _ in }) throws {
+        try rowKernels.embed(
+            pass.ids, table: weights.embedding, scale: embeddingScale, norm: weights.layers[0].attentionNorm, x: space.x, h: space.h)
+        for (index, layer) in weights.layers.enumerated() {
+            _ = try context.gemm(space.h, layer.queryKeyValue, path: path, into: space.queryKeyValue)
+            try attend(index, pass, space)
+            _ = try context.gemm(space.attended, layer.output, path: path, into: space.branch)
+            try rowKernels.addBranch(space.branch, norm: layer.attentionOutputNorm, to: space.x, next: layer.feedForwardNorm, h: space.h)
+            _ = try context.gatedMLP(
+                space.h, weights: layer.gateUp, activation: spec.activation.gate, path: path, into: space.gated)
+            _ = try context.gemm(space.gated, layer.down, path: path, into: space.branch)
+            let isLast = index == weights.layers.count - 1
+            let next = isLast ? (finalNorm ? weights.finalNorm : nil) : weights.layers[index + 1].attentionNorm
+            try rowKernels.addBranch(space.branch, norm: layer.feedForwardOutputNorm, to: space.x, next: next, h: space.h)
+            try eachLayer(index)
+        }
+    }
+
+    /// Norms and rotates queries and keys in place, puts keys and values into the cache where there is one, and attends.
+    private func attend(_ index: Int, _ pass: DevicePass, _ space: PassSpace) throws {
+        let layer = weights.layers[index]
+        let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
+        let rope = try ropes.table(for: spec.layers[index].rope, positions: pass.positionCount)
+        let heads = try space.queryKeyValue.split(1, into: (h + 2 * g, d))
+        try context.normAndRotate(
+            heads.slice(1, 0..<h + g), queryHeads: h, queryWeight: layer.queryNorm, keyWeight: layer.keyNorm, cosine: rope.cosine,
+            sine: rope.sine, positions: pass.positions, epsilon: spec.normEpsilon, unitOffset: spec.normWeightOffset == 1)
+        var keys = try heads.slice(1, h..<h + g)
+        var values = try heads.slice(1, h + g..<h + 2 * g)
+        if let cache = pass.cache {
+            let (keyCache, valueCache) = (try cache.keys(layer: index), try cache.values(layer: index))
+            try rowKernels.store(keys: keys, values: values, into: keyCache, valueCache, start: cache.position)
+            keys = try keyCache.slice(0, 0..<cache.position + pass.rowCount)
+            values = try valueCache.slice(0, 0..<cache.position + pass.rowCount)
+        }
+        _ = try context.attention(
+            heads.slice(1, 0..<h), keys, values, lengths: pass.lengths, mask: spec.mask(layer: index), scale: spec.attentionScale, path: path,
+            into: space.attended.split(1, into: (h, d)))
+    }
+}
+
+extension TransformerSpec {
+    /// Which keys a query of a layer sees.
+    func mask(layer: Int) -> AttentionMask {
+        switch (layers[layer].window, isBidirectional) {
+        case (let window?, false): .window(window)
+        case (nil, false): .causal
+        case (let window?, true): .around(left: window - 1, right: window - 1)
+        case (nil, true): .full
+        }
+    }
+}
+
+extension TransformerSpec.Activation {
+    var gate: Operators.Activation {
+        switch self {
+        case .silu: .silu
+        case .geluTanh: .geluTanh
+        case .geluErf: .geluErf
+        }
+    }
+}

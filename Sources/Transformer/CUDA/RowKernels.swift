@@ -1,0 +1,162 @@
+import CUDA
+import Operators
+import Tensors
+
+/// The kernels of Kernels/Prefill/Rows.cu: what a pass does to whole rows of the residual stream between its products.
+///
+/// Everything goes into the context's stream, unchecked but for what launching checks: shapes are the executor's own.
+struct RowKernels: Sendable {
+    let context: OperatorContext
+    let spec: TransformerSpec
+    /// Of the residual stream.
+    let residualType: DType
+    private let kernels = LoadedKernels<RowsVariant>()
+
+    init(_ context: OperatorContext, _ spec: TransformerSpec, residualType: DType) {
+        self.context = context
+        self.spec = spec
+        self.residualType = residualType
+    }
+
+    /// x = table[id] · scale; h = norm(x, w).
+    func embed(
+        _ ids: DeviceTensor, table: DeviceTensor, scale: Float, norm weight: DeviceTensor, x: DeviceTensor, h: DeviceTensor
+    ) throws {
+        let rows = ids.shape[0]
+        let (variant, loaded) = try kernel(.embed)
+        try loaded.kernel.launch(
+            launch(variant, rows: rows), on: context.stream, ids.address, table.address, weight.address, x.address, h.address, scale,
+            spec.normEpsilon, Int32(rows), Int32(spec.vocabularySize))
+    }
+
+    /// x += y, or x += norm(y, w1) where a branch has a norm of its own; h = norm(x, w2), left out where there is no w2.
+    func addBranch(_ y: DeviceTensor, norm branch: DeviceTensor?, to x: DeviceTensor, next: DeviceTensor?, h: DeviceTensor) throws {
+        let rows = x.shape[0]
+        let (variant, loaded) = try kernel(.residual(isSandwich: branch != nil, hasNext: next != nil))
+        let none = DeviceAddress(bits: 0)
+        try loaded.kernel.launch(
+            launch(variant, rows: rows), on: context.stream, x.address, y.address, branch?.address ?? none, next?.address ?? none, x.address,
+            h.address, spec.normEpsilon, Int32(rows))
+    }
+
+    /// norm(x, w) of each sequence's last or first row, or the mean of norm(x, w) over its rows. offsets [S + 1] int32, pooled [S, C] fp32.
+    func pool(
+        _ x: DeviceTensor, offsets: DeviceTensor, norm weight: DeviceTensor, pooling: EncoderHead.Pooling, into pooled: DeviceTensor
+    ) throws {
+        let sequences = pooled.shape[0]
+        let (variant, loaded) = try kernel(.pool(pooling))
+        guard pooling == .mean else {
+            let none = DeviceAddress(bits: 0)
+            try loaded.kernel.launch(
+                launch(variant, rows: sequences), on: context.stream, x.address, weight.address, offsets.address, pooled.address, none, none,
+                spec.normEpsilon, Int32(sequences))
+            return
+        }
+        let chunks = x.shape[0] / RowsVariant.chunk + sequences
+        let partial = try context.tensor(.float32, [chunks, spec.hiddenSize])
+        let counters = try context.tensor(.uint32, [sequences])
+        try context.stream.fill(counters.region)
+        try loaded.kernel.launch(
+            LaunchConfiguration(
+                grid: Extent(chunks), block: Extent(variant.threadCount), isProgrammatic: context.overlapsLaunches), on: context.stream,
+            x.address, weight.address, offsets.address, pooled.address, partial.address, counters.address, spec.normEpsilon, Int32(sequences))
+        extendLifetime((partial, counters))
+    }
+
+    /// The first columns of every row of `vectors` [S, W] fp32, scaled to length 1 where asked, into `output` [S, columns] fp32.
+    func normalize(_ vectors: DeviceTensor, isUnit: Bool, into output: DeviceTensor) throws {
+        let sequences = output.shape[0]
+        let (_, loaded) = try kernel(.normalize)
+        try loaded.kernel.launch(
+            LaunchConfiguration(grid: Extent((sequences + 3) / 4), block: 128, isProgrammatic: context.overlapsLaunches), on: context.stream,
+            vectors.address, output.address, Int32(sequences), Int32(vectors.shape[1]), Int32(output.shape[1]), Int32(isUnit ? 1 : 0))
+    }
+
+    /// Rows of keys and values [T, G, D], evenly spaced, into a cache's rows from `start` on.
+    func store(keys: DeviceTensor, values: DeviceTensor, into keyCache: DeviceTensor, _ valueCache: DeviceTensor, start: Int) throws {
+        let rows = keys.shape[0]
+        let width = spec.keyValueHeads * spec.headDimension
+        let (_, loaded) = try kernel(.cache)
+        let blocks = min((rows * width / 8 + 255) / 256, 8 * context.device.multiprocessorCount)
+        try loaded.kernel.launch(
+            LaunchConfiguration(grid: Extent(max(1, blocks)), block: 256, isProgrammatic: context.overlapsLaunches), on: context.stream,
+            keys.address, values.address, keyCache.address, valueCache.address, DeviceAddress(bits: 0), Int64(keys.strides[0]), Int32(rows),
+            Int32(width), Int32(start), Int32(keyCache.shape[0]))
+    }
+
+    private func kernel(_ kind: RowsVariant.Kind) throws -> (RowsVariant, LoadedKernel) {
+        let variant = RowsVariant(kind, spec, residualType: residualType)
+        return (variant, try kernels.kernel(variant, in: context))
+    }
+
+    private func launch(_ variant: RowsVariant, rows: Int) -> LaunchConfiguration {
+        LaunchConfiguration(
+            grid: Extent((rows + variant.rowsPerBlock - 1) / variant.rowsPerBlock), block: Extent(variant.threadCount),
+            isProgrammatic: context.overlapsLaunches)
+    }
+}
+
+/// The forms of Kernels/Prefill/Rows.cu.
+struct RowsVariant: KernelVariant {
+    static let path = "Prefill/Rows.cu"
+    /// Rows that one block adds up for a mean.
+    static let chunk = 256
+
+    enum Kind: Hashable {
+        case embed
+        case residual(isSandwich: Bool, hasNext: Bool)
+        case pool(EncoderHead.Pooling)
+        case normalize
+        case cache
+    }
+
+    let kind: Kind
+    let columns: Int
+    let unitOffset: Bool
+    let isSandwich: Bool
+    let residualType: DType
+
+    init(_ kind: Kind, _ spec: TransformerSpec, residualType: DType) {
+        self.kind = kind
+        columns = spec.hiddenSize
+        unitOffset = spec.normWeightOffset == 1
+        isSandwich = spec.normPlacement == .sandwich
+        self.residualType = residualType
+    }
+
+    /// The most columns that a block of 256 lanes with six pieces of eight each can hold.
+    static let maximumColumns = 256 * 6 * 8
+
+    /// Threads of a row: the fewest that hold it in six pieces of eight columns each.
+    var lanes: Int { [16, 32, 64, 128].first { columns <= $0 * 6 * 8 } ?? 256 }
+    var rowsPerBlock: Int { max(1, threadCount / lanes) }
+    var threadCount: Int { lanes > 32 ? lanes : 128 }
+    var sharedByteCount: Int { 0 }
+
+    var entry: String {
+        switch kind {
+        case .embed: "apus_rows_embed"
+        case .residual: "apus_rows_residual"
+        case .pool: "apus_rows_pool"
+        case .normalize: "apus_rows_normalize"
+        case .cache: "apus_rows_cache"
+        }
+    }
+
+    var constants: KernelConstants {
+        // Kinds that do not care take what the others have, so that one compilation serves them all.
+        var (isSandwich, hasNext, pool) = (self.isSandwich, true, 0)
+        switch kind {
+        case .residual(let sandwich, let next): (isSandwich, hasNext) = (sandwich, next)
+        case .pool(.mean): pool = 1
+        case .pool(.firstToken): pool = 2
+        default: break
+        }
+        return KernelConstants([
+            "ROWS_COLUMNS": columns, "ROWS_LANES": lanes, "ROWS_BLOCK": threadCount, "ROWS_RESIDUAL": residualType.kernelNumber,
+            "ROWS_BRANCH": 0, "ROWS_OUTPUT": 0, "ROWS_WEIGHT": DType.float32.kernelNumber, "ROWS_TABLE": 0,
+            "ROWS_UNIT_OFFSET": unitOffset ? 1 : 0, "ROWS_SANDWICH": isSandwich ? 1 : 0, "ROWS_NEXT": hasNext ? 1 : 0, "ROWS_POOL": pool,
+            "ROWS_CHUNK": Self.chunk,
+        ])
+    }
+}
