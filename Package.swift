@@ -96,7 +96,7 @@ let package = Package(
                 "ModelHub", "JSON", collections, hubOnly("NIOCore", "swift-nio"), hubOnly("NIOHTTP1", "swift-nio"),
                 hubOnly("NIOPosix", "swift-nio"), hubOnly("Crypto", "swift-crypto"),
             ], goldens: true),
-        tests("Transformer", ["Transformer", "ModelHub", "Tensors", "JSON"], goldens: true),
+        tests("Transformer", ["Transformer", "ModelHub", "Tensors", "JSON", "CUDA", "Operators"], goldens: true),
         tests("Apus", ["Apus", "Transformer", "Tokenizers", "CUDA", "JSON"], goldens: true),
         tests("BundledModels", ["Apus", "ModelHub", "Transformer", "Tokenizers", "Tensors", "JSON"], goldens: true),
         tests("Benchmarking", ["Benchmarking", "Operators", "CUDA", "Tensors", "JSON"]),

@@ -28,7 +28,12 @@ package struct ModelVerifier {
     }
 
     /// Runs all checks that fit the model and reports each as it is done.
-    package func run(report: (Check) throws -> Void) throws {
+    ///
+    /// - Parameter fault: for a model on a GPU, a fault to put into what the GPU computes, which shows that the checks see it.
+    package func run(fault: DeviceVerifier.Fault? = nil, report: (Check) throws -> Void) throws {
+        if let device = executor as? CUDAExecutor {
+            return try DeviceVerifier(model: model, device: device, seed: seed, fault: fault).run(report: report)
+        }
         let lengths = [1, 2, 31, 32, 33, 127, 129].filter { $0 <= executor.spec.maximumPositions }
         if model.hasHead, !executor.spec.isBidirectional {
             for length in lengths {

@@ -7,6 +7,12 @@ public protocol ModelExecutor: AnyObject, Sendable {
     /// What runs the model, for people: "CPU, 8 threads, avx512".
     var deviceDescription: String { get }
 
+    /// Tokens of a batch that suits the device.
+    var preferredBatchTokens: Int { get }
+
+    /// Batches that are worth having on their way together.
+    var batchesInFlight: Int { get }
+
     /// A new, empty sequence with a cache of its own.
     func makeSession() throws -> any DecoderSession
 
@@ -58,6 +64,9 @@ public protocol DecoderSession: AnyObject, Sendable {
 }
 
 extension ModelExecutor {
+    public var preferredBatchTokens: Int { 8192 }
+    public var batchesInFlight: Int { 1 }
+
     public func startEncoding(_ batch: TokenBatch, head: EncoderHead) throws -> EncodingTask {
         EncodingTask { try self.encode(batch, head: head) }
     }

@@ -46,19 +46,35 @@ public final class Embedder: Sendable {
 
     /// The vectors of `texts`, in their order.
     ///
-    /// Texts are sorted by length and packed without padding, so mixed lengths cost what their tokens cost.
+    /// Texts are sorted by length and packed without padding, so mixed lengths cost what their tokens cost. Where the model is on several GPUs, they
+    /// share the batches.
     ///
     /// - Parameter progress: called after each batch with the texts and tokens done so far.
     /// - Throws: ``ApusError`` with code `unknownPrompt`, `inputTooLong` or `invalidInput`; ``TransformerError`` with code `nonFinite` rather than a wrong vector.
     public func embed(
         _ texts: [String], options: EmbeddingOptions = EmbeddingOptions(), progress: (_ texts: Int, _ tokens: Int) -> Void = { _, _ in }
     ) throws -> Result {
-        var head = encoder.head
-        head.dimensions = options.dimensions
-        try head.validate(hiddenSize: model.spec.hiddenSize)
+        try embed(prepare(texts, options: options), options: options, progress: progress)
+    }
+
+    /// Texts that were tokenised, and cut where they were too long.
+    public struct PreparedTexts: Sendable {
+        let ids: [[Int32]]
+        /// Indices of texts that were cut to ``Embedder/maximumTokens``.
+        public let cutTexts: [Int]
+
+        public var count: Int { ids.count }
+    }
+
+    /// Tokenises texts on all cores, the part of ``embed(_:options:progress:)`` that needs no GPU: the next texts can be made ready while these are
+    /// computed.
+    ///
+    /// - Throws: ``ApusError`` with code `unknownPrompt`, `inputTooLong` or `invalidInput`.
+    public func prepare(_ texts: [String], options: EmbeddingOptions = EmbeddingOptions()) throws -> PreparedTexts {
         let prompt = try promptText(options.prompt)
         let tokenized = tokenizer.encodeBatch(texts.map { rendered($0, prompt: prompt) })
-        var ids: [[Int]] = []
+        var ids: [[Int32]] = []
+        ids.reserveCapacity(texts.count)
         var cutTexts: [Int] = []
         for (index, sequence) in tokenized.enumerated() {
             guard !sequence.isEmpty else {
@@ -70,26 +86,37 @@ public final class Embedder: Sendable {
                         .inputTooLong, "text \(index) has \(sequence.count) tokens, the model takes \(maximumTokens); cut it or allow cutting")
                 }
                 cutTexts.append(index)
-                ids.append(cut(sequence, text: rendered(texts[index], prompt: prompt)))
+                ids.append(try model.modelIDs(cut(sequence, text: rendered(texts[index], prompt: prompt))))
             } else {
-                ids.append(sequence)
+                ids.append(try model.modelIDs(sequence))
             }
         }
+        return PreparedTexts(ids: ids, cutTexts: cutTexts)
+    }
 
+    /// The vectors of texts that were made ready, in their order, as ``embed(_:options:progress:)``.
+    public func embed(
+        _ texts: PreparedTexts, options: EmbeddingOptions = EmbeddingOptions(), progress: (_ texts: Int, _ tokens: Int) -> Void = { _, _ in }
+    ) throws -> Result {
+        var head = encoder.head
+        head.dimensions = options.dimensions
+        try head.validate(hiddenSize: model.spec.hiddenSize)
         let width = options.dimensions ?? dimensions
+        let plan = BatchPlan(
+            lengths: texts.ids.map(\.count), tokenBudget: max(1, options.tokenBudget ?? model.executor.preferredBatchTokens))
         var values = [Float](repeating: 0, count: texts.count * width)
         var (doneTexts, doneTokens) = (0, 0)
-        for batch in BatchPlan(lengths: ids.map(\.count), tokenBudget: max(1, options.tokenBudget)).batches {
-            let packed = TokenBatch(try batch.map { try model.modelIDs(ids[$0]) })
-            let vectors = try model.executor.encode(packed, head: head)
-            for (row, index) in batch.enumerated() {
-                values.replaceSubrange(index * width..<(index + 1) * width, with: vectors[row * width..<(row + 1) * width])
+        try EncodeQueue(executors: model.executors, head: head).run(
+            plan.batches.count, make: { index in TokenBatch(plan.batches[index].lazy.map { texts.ids[$0] }) }
+        ) { index, vectors in
+            for (row, text) in plan.batches[index].enumerated() {
+                values.replaceSubrange(text * width..<(text + 1) * width, with: vectors[row * width..<(row + 1) * width])
+                doneTokens += texts.ids[text].count
             }
-            doneTexts += batch.count
-            doneTokens += packed.tokenCount
+            doneTexts += plan.batches[index].count
             progress(doneTexts, doneTokens)
         }
-        return Result(vectors: EmbeddingMatrix(dimensions: width, values: values), tokenCount: doneTokens, cutTexts: cutTexts)
+        return Result(vectors: EmbeddingMatrix(dimensions: width, values: values), tokenCount: doneTokens, cutTexts: texts.cutTexts)
     }
 
     /// The text as the model sees it: prompt in front, lower case where the folder asks for that.

@@ -6,8 +6,8 @@ public struct EmbeddingOptions: Sendable {
     public var dimensions: Int?
     /// What happens to a text with more tokens than the model takes.
     public var overlong: OverlongPolicy
-    /// Most tokens computed together.
-    public var tokenBudget: Int
+    /// Most tokens computed together; nil for what suits the device.
+    public var tokenBudget: Int?
 
     public enum Prompt: Sendable, Hashable {
         /// The folder's default prompt where it names one, else none.
@@ -26,7 +26,7 @@ public struct EmbeddingOptions: Sendable {
         case refuse
     }
 
-    public init(prompt: Prompt = .automatic, dimensions: Int? = nil, overlong: OverlongPolicy = .cut, tokenBudget: Int = 8192) {
+    public init(prompt: Prompt = .automatic, dimensions: Int? = nil, overlong: OverlongPolicy = .cut, tokenBudget: Int? = nil) {
         self.prompt = prompt
         self.dimensions = dimensions
         self.overlong = overlong

@@ -9,6 +9,7 @@ struct ExecutorChoice {
     let spec: TransformerSpec
     let weights: TransformerWeights
     let options: ModelOptions
+    let groupRows: Int?
 
     /// One executor for the CPU, or one for each GPU that was asked for.
     ///
@@ -43,7 +44,9 @@ struct ExecutorChoice {
         let devices = try Self.choose(options.replicas, of: Device.all(), from: first.ordinal)
         let results = Mutex([Result<CUDAExecutor, any Error>?](repeating: nil, count: devices.count))
         DispatchQueue.concurrentPerform(iterations: devices.count) { index in
-            let result = Result { try CUDAExecutor(spec: spec, weights: weights, device: devices[index], path: options.kernels) }
+            let result = Result {
+                try CUDAExecutor(spec: spec, weights: weights, device: devices[index], path: options.kernels, groupRows: groupRows)
+            }
             results.withLock { $0[index] = result }
         }
         return try results.withLock { try $0.compactMap { try $0?.get() } }

@@ -13,6 +13,8 @@ package struct LoadedModel: Sendable {
     /// One for each replica, at least one.
     package let executors: [any ModelExecutor]
     package var executor: any ModelExecutor { executors[0] }
+    /// As they lie in the mapped checkpoint.
+    package let weights: TransformerWeights
     package let weightByteCount: Int
     package let weightType: String
     package let hasHead: Bool
@@ -23,7 +25,9 @@ package struct LoadedModel: Sendable {
     package let family: any ModelFamily.Type
 
     /// Loads from an opened folder.
-    package init(folder: ModelFolder, options: ModelOptions) throws {
+    ///
+    /// - Parameter groupRows: ``CUDAExecutor/groupRows``, for measuring.
+    package init(folder: ModelFolder, options: ModelOptions, groupRows: Int? = nil) throws {
         self.folder = folder
         name = folder.name
         configuration = try ModelConfiguration(folder: folder)
@@ -31,10 +35,11 @@ package struct LoadedModel: Sendable {
         spec = try family.spec(from: configuration)
         let weights = try TransformerWeights(
             Self.checkpoint(of: folder), spec: spec, names: family.tensorNames(for: spec))
+        self.weights = weights
         weightByteCount = weights.byteCount
         weightType = weights.embedding.typeName
         hasHead = weights.head != nil
-        executors = try ExecutorChoice(spec: spec, weights: weights, options: options).makeExecutors()
+        executors = try ExecutorChoice(spec: spec, weights: weights, options: options, groupRows: groupRows).makeExecutors()
         tokenizer = folder.contains(ModelFile.tokenizer) ? try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer)) : nil
         tokenizerConfiguration = try TokenizerConfiguration(folder: folder)
         generation = try GenerationConfiguration(folder: folder, configuration: configuration)

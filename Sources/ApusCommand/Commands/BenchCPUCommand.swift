@@ -1,6 +1,7 @@
 import Apus
 import ArgumentParser
 import Benchmarking
+import CUDA
 import Foundation
 import ModelHub
 import Transformer
@@ -71,7 +72,7 @@ struct BenchCPUCommand: AsyncParsableCommand {
             try FolderInitializer(preset: preset).write(to: path, seed: 1) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
             progress.finish()
         }
-        return try LoadedModel(folder: .init(path: path), options: ModelOptions(device: device.device, threads: device.threads))
+        return try LoadedModel(folder: .init(path: path), options: ModelOptions(device: .cpu, threads: device.threads))
     }
 
     private func benchmark(_ model: LoadedModel) throws -> CPUBenchmark {

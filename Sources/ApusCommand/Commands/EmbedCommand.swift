@@ -1,6 +1,8 @@
 import Apus
 import ArgumentParser
+import Dispatch
 import Foundation
+import Synchronization
 import Tensors
 import Tokenizers
 
@@ -37,8 +39,11 @@ struct EmbedCommand: AsyncParsableCommand {
     @Flag(help: "Refuse texts that are too long for the model instead of cutting them.")
     var noTruncate = false
 
-    @Option(help: "Most tokens computed together.")
-    var batchTokens: Int = 8192
+    @Option(help: "Most tokens computed together; what suits the device when left out.")
+    var batchTokens: Int?
+
+    @Option(help: "GPUs that share the texts, from the device on: a number, or all.")
+    var gpus: ReplicaCount = .count(1)
 
     @Flag(help: "Print each text as the model sees it, and its ids, instead of vectors.")
     var explain = false
@@ -46,39 +51,56 @@ struct EmbedCommand: AsyncParsableCommand {
     func validate() throws {
         if prompt != nil, promptName != nil { throw ValidationError("give --prompt or --prompt-name, not both") }
         if format == .npy, output == nil || output == "-" { throw ValidationError("--format npy needs --output FILE") }
-        if batchTokens < 1 { throw ValidationError("--batch-tokens is \(batchTokens), expected at least 1") }
+        if let batchTokens, batchTokens < 1 { throw ValidationError("--batch-tokens is \(batchTokens), expected at least 1") }
     }
 
     func run() async throws {
         var texts = try TextReader(path: input)
-        let embedder = try Embedder(model: await model.load(default: .embedding))
+        let embedder = try Embedder(model: await model.load(default: .embedding, replicas: gpus))
         var options = EmbeddingOptions(dimensions: dimensions, overlong: noTruncate ? .refuse : .cut, tokenBudget: batchTokens)
         if let promptName { options.prompt = .named(promptName) }
         if let prompt { options.prompt = .text(prompt) }
         if explain { return try explainTexts(&texts, embedder, options) }
+        try embedTexts(texts, embedder, options)
+    }
 
+    /// Reads and tokenises, computes, and writes side by side, each a chunk ahead of the next.
+    private func embedTexts(_ texts: TextReader, _ embedder: Embedder, _ options: EmbeddingOptions) throws {
         let progress = ProgressLine("embed", unit: "texts")
         defer { progress.finish() }
-        var sink = try VectorSink(
+        let sink = try VectorSink(
             path: output, isNPY: format.map { $0 == .npy } ?? (output?.hasSuffix(".npy") ?? false), dimensions: dimensions ?? embedder.dimensions)
+        let chunkSize = Self.chunk * embedder.model.executors.count
+        var reader = texts
+        let chunks = Stage { () throws -> Chunk? in
+            let lines = try reader.next(chunkSize)
+            return lines.isEmpty ? nil : Chunk(texts: try embedder.prepare(lines, options: options), share: reader.share)
+        }
+        defer { chunks.abandon() }
+        let writer = Drain(sink.append)
         var done = 0
-        while true {
-            let chunk = try texts.next(Self.chunk)
-            if chunk.isEmpty { break }
+        while let chunk = try chunks.next() {
             // What is still to come is guessed from the share of the file that these texts took.
-            let total = texts.share.map { Double(done + chunk.count) / $0 }
-            let result = try embedder.embed(chunk, options: options) { count, _ in progress.update(Double(done + count), of: total) }
+            let total = chunk.share.map { Double(done + chunk.texts.count) / $0 }
+            let result = try embedder.embed(chunk.texts, options: options) { count, _ in progress.update(Double(done + count), of: total) }
             for index in result.cutTexts {
                 Notice.write("text \(done + index) was cut to the model's \(embedder.maximumTokens) tokens")
             }
-            try sink.append(result.vectors)
-            done += chunk.count
+            try writer.put(result.vectors)
+            done += chunk.texts.count
         }
+        try writer.finish()
         try sink.finish()
     }
 
-    /// Texts that are read, sorted by length and computed together.
+    /// Texts that are read, sorted by length and computed together, for each GPU.
     private static let chunk = 4096
+
+    private struct Chunk: Sendable {
+        let texts: Embedder.PreparedTexts
+        /// How much of the file is read with it.
+        let share: Double?
+    }
 
     private func explainTexts(_ texts: inout TextReader, _ embedder: Embedder, _ options: EmbeddingOptions) throws {
         while let text = try texts.next() {
@@ -90,7 +112,7 @@ struct EmbedCommand: AsyncParsableCommand {
 }
 
 /// Where vectors go, row by row: a matrix file or lines of JSON.
-private struct VectorSink: ~Copyable {
+private final class VectorSink {
     private var matrix: NPYRowWriter?
     private let lines: Output?
 
@@ -104,9 +126,9 @@ private struct VectorSink: ~Copyable {
         }
     }
 
-    mutating func append(_ vectors: EmbeddingMatrix) throws {
+    func append(_ vectors: EmbeddingMatrix) throws {
         if let lines {
-            for row in 0..<vectors.count { try lines.writeLine(JSONText.array(vectors[row])) }
+            for line in Self.format(vectors) { try lines.writeLine(line) }
         }
         // Taken out and put back: an optional of a noncopyable type cannot be changed in place.
         guard var writer = matrix.take() else { return }
@@ -114,8 +136,20 @@ private struct VectorSink: ~Copyable {
         matrix = consume writer
     }
 
-    consuming func finish() throws {
+    /// The rows as JSON, on all cores: a float's shortest text costs more than computing it.
+    private static func format(_ vectors: EmbeddingMatrix) -> [String] {
+        let parts = 32
+        let texts = Mutex([[String]](repeating: [], count: parts))
+        DispatchQueue.concurrentPerform(iterations: parts) { part in
+            let rows = vectors.count * part / parts..<vectors.count * (part + 1) / parts
+            let lines = rows.map { JSONText.array(vectors[$0]) }
+            texts.withLock { $0[part] = lines }
+        }
+        return texts.withLock { $0.flatMap { $0 } }
+    }
+
+    func finish() throws {
         try lines?.close()
-        if let matrix { try matrix.finish() }
+        if let writer = matrix.take() { try writer.finish() }
     }
 }

@@ -9,14 +9,21 @@ struct VerifyCommand: AsyncParsableCommand {
         commandName: "verify", abstract: "Check that this machine computes a model, or the operators on a GPU, right.",
         discussion: """
             The model is computed in several ways that must agree: as a whole and token by token, alone and in a batch, with this processor's \
-            kernels and with plain C. With --operators, random cases of every operator are computed on the GPU, on both kernel paths, and held \
-            against the CPU reference by |a - b| <= absolute + relative * |b|. The exit status is 1 if one check fails.
+            kernels and with plain C; a GPU's hidden states, vectors and logits are held against the CPU's, layer by layer. With --operators, \
+            random cases of every operator are computed on the GPU, on both kernel paths, and held against the CPU reference by \
+            |a - b| <= absolute + relative * |b|. The exit status is 1 if one check fails.
             """)
 
     @OptionGroup var model: ModelArguments
 
     @Option(help: "Seed of the random tokens or cases.")
     var seed: UInt64 = 1
+
+    @Option(
+        help: ArgumentHelp(
+            "Put a fault into what the GPU computes, to see that the checks notice: \(DeviceVerifier.Fault.allCases.map(\.rawValue).joined(separator: ", ")).",
+            visibility: .hidden))
+    var fault: DeviceVerifier.Fault?
 
     @Flag(help: "Verify the operators on a GPU instead of a model.")
     var operators = false
@@ -41,7 +48,7 @@ struct VerifyCommand: AsyncParsableCommand {
         var checks = 0
         for model in loaded {
             try Output.standard.writeLine("\(model.name) on \(model.executor.deviceDescription), seed \(seed)")
-            try ModelVerifier(model: model, seed: seed).run { check in
+            try ModelVerifier(model: model, seed: seed).run(fault: fault) { check in
                 checks += 1
                 if !check.passes { failures += 1 }
                 let relation = check.isLowerBound ? "at least" : "at most"
@@ -57,3 +64,5 @@ struct VerifyCommand: AsyncParsableCommand {
         if failures > 0 { throw ExitCode(1) }
     }
 }
+
+extension DeviceVerifier.Fault: ExpressibleByArgument {}

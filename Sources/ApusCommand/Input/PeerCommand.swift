@@ -17,7 +17,34 @@ struct PeerCommand {
         guard !words.isEmpty else { throw ValidationError("--peer is empty") }
     }
 
+    /// One shape of an encoder's forward pass.
+    struct EmbedFigures {
+        let name: String
+        let shape: String
+        let milliseconds: Double
+        let tokensPerSecond: Double
+    }
+
     func run(extra: [String]) throws -> [Figures] {
+        try objects(extra: extra).map { value in
+            guard let name = value["name"]?.stringValue, let prefill = value["prefill_tokens_per_second"]?.doubleValue,
+                let decode = value["decode_tokens_per_second"]?.doubleValue
+            else { throw ValidationError("the peer printed an object without name and figures") }
+            return Figures(name: name, prefill: prefill, decode: decode)
+        }
+    }
+
+    func embedFigures(shapes: [String]) throws -> [EmbedFigures] {
+        try objects(extra: shapes).map { value in
+            guard let name = value["name"]?.stringValue, let shape = value["shape"]?.stringValue, let milliseconds = value["ms"]?.doubleValue,
+                let rate = value["tokens_per_second"]?.doubleValue
+            else { throw ValidationError("the peer printed an object without name, shape, ms and tokens_per_second") }
+            return EmbedFigures(name: name, shape: shape, milliseconds: milliseconds, tokensPerSecond: rate)
+        }
+    }
+
+    /// The lines that hold JSON objects.
+    private func objects(extra: [String]) throws -> [JSONValue] {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words + extra
@@ -29,14 +56,7 @@ struct PeerCommand {
         guard process.terminationStatus == 0 else {
             throw ValidationError("the peer '\(words.joined(separator: " "))' failed with status \(process.terminationStatus)")
         }
-        var all: [Figures] = []
-        for line in String(decoding: data, as: UTF8.self).split(separator: "\n") where line.hasPrefix("{") {
-            let value = try JSONValue(parsing: String(line))
-            guard let name = value["name"]?.stringValue, let prefill = value["prefill_tokens_per_second"]?.doubleValue,
-                let decode = value["decode_tokens_per_second"]?.doubleValue
-            else { throw ValidationError("the peer printed a line without name and figures: \(line)") }
-            all.append(Figures(name: name, prefill: prefill, decode: decode))
-        }
-        return all
+        return try String(decoding: data, as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("{") }
+            .map { try JSONValue(parsing: String($0)) }
     }
 }

@@ -21,11 +21,13 @@ struct HopperAttentionVariant: KernelVariant {
     var hasQueryInRegisters = false
 
     /// The choice for a shape, by measurements on an H200.
-    init(_ problem: AttentionProblem) {
+    ///
+    /// - Parameter isInvariant: The same choice for all lengths, so that the order of sums in a sequence does not depend on the others.
+    init(_ problem: AttentionProblem, isInvariant: Bool) {
         dtype = problem.dtype
         head = problem.head
         group = problem.group
-        let longest = problem.lengths.keys.max() ?? 0
+        let longest = isInvariant ? Int.max : problem.lengths.keys.max() ?? 0
         switch problem.head {
         case 256:
             keys = longest >= 1024 ? 80 : 64

@@ -134,7 +134,8 @@ package enum OperatorKernels {
             let problem = try AttentionProblem(q, k, k, lengths: nil, mask: .causal, scale: nil, on: .device(0))
             let title = "attention, D \(head), \(group) heads a key head, length \(length)"
             forms.append(
-                isHopper ? KernelForm(HopperAttentionVariant(problem), title) : KernelForm(GenericAttentionVariant(problem), title))
+                isHopper
+                    ? KernelForm(HopperAttentionVariant(problem, isInvariant: false), title) : KernelForm(GenericAttentionVariant(problem), title))
         }
         return forms
     }

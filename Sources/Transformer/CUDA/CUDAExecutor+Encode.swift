@@ -18,18 +18,34 @@ extension CUDAExecutor {
             try context.stream.wait(for: slot.uploaded)
             let pooled = try context.tensor(.float32, [batch.sequenceCount, spec.hiddenSize])
             for group in inputs.groups {
-                let part = try space.prefix(group.rows.count)
-                try run(try inputs.pass(group, slot.inputs), part, finalNorm: false)
-                try rowKernels.pool(
-                    part.x, offsets: try inputs.offsets(group, slot.inputs), norm: weights.finalNorm, pooling: head.pooling,
-                    into: pooled.slice(0, group.sequences))
+                try run(group, inputs, slot, space.prefix(group.rows.count), pooling: head.pooling, into: pooled.slice(0, group.sequences))
+                try mark(.pool)
             }
             let finished = try denseLayers.apply(head.dense, to: pooled)
             let vectors = try context.tensor(.float32, [batch.sequenceCount, width])
             try rowKernels.normalize(finished, isUnit: head.normalizes, into: vectors)
+            try mark(.pool)
             try slot.download(vectors, on: context.stream)
         }
         return EncodingTask { try pending.wait() }
+    }
+
+    /// Passes a group of sequences through the layers and pools it.
+    private func run(
+        _ group: EncodeInputs.Group, _ inputs: EncodeInputs, _ slot: EncodeSlot, _ space: PassSpace, pooling: EncoderHead.Pooling,
+        into pooled: DeviceTensor
+    ) throws {
+        let pass = try inputs.pass(group, slot.inputs)
+        // With few tokens a text the picked rows are most of them.
+        guard pooling == .lastToken, group.rows.count >= 4 * group.sequences.count else {
+            try run(pass, space, finalNorm: false)
+            return try rowKernels.pool(
+                space.x, offsets: inputs.offsets(group, slot.inputs), norm: weights.finalNorm, pooling: pooling, into: pooled)
+        }
+        try run(pass, space, layers: weights.layers.count - 1, finalNorm: false)
+        let picked = try inputs.picked(group, slot.inputs)
+        let own = try runLastLayer(pass, picked, space)
+        try rowKernels.pool(own.x, offsets: picked.offsets, norm: weights.finalNorm, pooling: pooling, into: pooled)
     }
 
     /// Hands out the residual stream `[T, C]` behind each layer, for comparing executors.
@@ -47,21 +63,29 @@ extension CUDAExecutor {
     }
 }
 
-/// The numbers of a batch as they go up: ids, positions, and each group's offsets counted from its own first row.
-struct EncodeInputs {
-    struct Group: Equatable {
-        let sequences: Range<Int>
-        let rows: Range<Int>
-        let lengths: [Int]
+/// The numbers of a batch as they go up: ids and positions, then for each group of S sequences, rows counted from its own first: where each sequence
+/// starts and the end [S + 1], the last row of each [S], its position [S], and 0 to S.
+package struct EncodeInputs {
+    package struct Group: Equatable {
+        package let sequences: Range<Int>
+        package let rows: Range<Int>
+        package let lengths: [Int]
         /// Where its offsets start among the values.
-        let offsetsStart: Int
+        package let offsetsStart: Int
+
+        package init(sequences: Range<Int>, rows: Range<Int>, lengths: [Int], offsetsStart: Int) {
+            self.sequences = sequences
+            self.rows = rows
+            self.lengths = lengths
+            self.offsetsStart = offsetsStart
+        }
     }
 
-    let values: [Int32]
-    let groups: [Group]
+    package let values: [Int32]
+    package let groups: [Group]
     private let tokenCount: Int
 
-    init(_ batch: TokenBatch, groupRows: Int) {
+    package init(_ batch: TokenBatch, groupRows: Int) {
         tokenCount = batch.tokenCount
         var values: [Int32] = []
         values.reserveCapacity(2 * batch.tokenCount + 2 * batch.offsets.count)
@@ -73,12 +97,15 @@ struct EncodeInputs {
             groups.append(
                 Group(sequences: sequences, rows: rows, lengths: sequences.map(batch.length(of:)), offsetsStart: values.count))
             values += batch.offsets[sequences.lowerBound...sequences.upperBound].map { Int32($0 - rows.lowerBound) }
+            values += sequences.map { Int32(batch.offsets[$0 + 1] - 1 - rows.lowerBound) }
+            values += sequences.map { Int32(batch.length(of: $0) - 1) }
+            values += 0...Int32(sequences.count)
         }
         self.values = values
         self.groups = groups
     }
 
-    var largestGroup: Int { groups.map(\.rows.count).max() ?? 0 }
+    package var largestGroup: Int { groups.map(\.rows.count).max() ?? 0 }
 
     /// The group's rows as a pass over the uploaded values.
     func pass(_ group: Group, _ uploaded: DeviceTensor) throws -> DevicePass {
@@ -86,6 +113,14 @@ struct EncodeInputs {
             ids: try uploaded.slice(0, group.rows),
             positions: try uploaded.slice(0, tokenCount + group.rows.lowerBound..<tokenCount + group.rows.upperBound),
             positionCount: group.lengths.max() ?? 0, lengths: SequenceLengths(group.lengths))
+    }
+
+    func picked(_ group: Group, _ uploaded: DeviceTensor) throws -> PickedRows {
+        let count = group.sequences.count
+        let first = group.offsetsStart + count + 1
+        return PickedRows(
+            rows: try uploaded.slice(0, first..<first + count), positions: try uploaded.slice(0, first + count..<first + 2 * count),
+            offsets: try uploaded.slice(0, first + 2 * count..<first + 3 * count + 1))
     }
 
     /// [S + 1] int32

@@ -23,6 +23,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     // The memory of passes: used under the lock only, so that the kernels of one pass lie together in the stream.
     private let lock = NSLock()
     private var space: PassSpace?
+    /// Who measures the steps of the pass that is being put into the stream.
+    private var profile: PassProfile?
 
     /// Rows that pass through all layers together.
     package let groupRows: Int
@@ -61,6 +63,15 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         return "\(context.device), bf16\(rounded)\(path == .generic ? ", generic kernels" : "")"
     }
 
+    package var device: Device { context.device }
+
+    public var preferredBatchTokens: Int { max(32_768, groupRows) }
+    /// One that is computed, one behind it in the stream, one that is being put together.
+    public var batchesInFlight: Int { 3 }
+
+    /// bf16 operations a second on paper; nil for a GPU that the table does not hold.
+    package var peakOperationsPerSecond: Double? { context.device.peaks?.bf16 }
+
     public func makeSession() throws -> any DecoderSession { CUDADecoderSession(self) }
 
     /// Runs `body` with memory for `rows` rows while no other pass uses it. The memory is good for work put into the stream inside of `body`.
@@ -76,25 +87,51 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         }
     }
 
-    /// Passes the rows through all layers: `space.x` is then the residual stream behind the last one and, where `finalNorm` is asked for, `space.h`
-    /// its norm.
-    func run(_ pass: DevicePass, _ space: PassSpace, finalNorm: Bool, eachLayer: (Int) throws -> Void = { _ in }) throws {
+    /// Measures the steps of all passes that `body` starts; other threads must not use the executor meanwhile.
+    package func profiling(_ profile: PassProfile, _ body: () throws -> Void) throws {
+        lock.withLock { self.profile = profile }
+        defer { lock.withLock { self.profile = nil } }
+        try profile.start(on: context.stream)
+        try body()
+    }
+
+    /// Passes the rows through the layers: `space.x` is then the residual stream behind the last of them, and `space.h` its norm for the layer that
+    /// follows; behind the model's last layer the final norm, where `finalNorm` asks for it.
+    ///
+    /// - Parameter count: of the first layers; all when nil.
+    func run(
+        _ pass: DevicePass, _ space: PassSpace, layers count: Int? = nil, finalNorm: Bool, eachLayer: (Int) throws -> Void = { _ in }
+    ) throws {
         try rowKernels.embed(
             pass.ids, table: weights.embedding, scale: embeddingScale, norm: weights.layers[0].attentionNorm, x: space.x, h: space.h)
-        for (index, layer) in weights.layers.enumerated() {
+        try mark(.embed)
+        for (index, layer) in weights.layers.prefix(count ?? weights.layers.count).enumerated() {
             _ = try context.gemm(space.h, layer.queryKeyValue, path: path, into: space.queryKeyValue)
+            try mark(.queryKeyValue)
             try attend(index, pass, space)
-            _ = try context.gemm(space.attended, layer.output, path: path, into: space.branch)
-            try rowKernels.addBranch(space.branch, norm: layer.attentionOutputNorm, to: space.x, next: layer.feedForwardNorm, h: space.h)
-            _ = try context.gatedMLP(
-                space.h, weights: layer.gateUp, activation: spec.activation.gate, path: path, into: space.gated)
-            _ = try context.gemm(space.gated, layer.down, path: path, into: space.branch)
             let isLast = index == weights.layers.count - 1
-            let next = isLast ? (finalNorm ? weights.finalNorm : nil) : weights.layers[index + 1].attentionNorm
-            try rowKernels.addBranch(space.branch, norm: layer.feedForwardOutputNorm, to: space.x, next: next, h: space.h)
+            try finish(index, space, next: isLast ? (finalNorm ? weights.finalNorm : nil) : weights.layers[index + 1].attentionNorm)
             try eachLayer(index)
         }
     }
+
+    /// What follows attention in a layer; `space.h` is then the residual stream's norm by `next`.
+    func finish(_ index: Int, _ space: PassSpace, next: DeviceTensor?) throws {
+        let layer = weights.layers[index]
+        _ = try context.gemm(space.attended, layer.output, path: path, into: space.branch)
+        try mark(.output)
+        try rowKernels.addBranch(space.branch, norm: layer.attentionOutputNorm, to: space.x, next: layer.feedForwardNorm, h: space.h)
+        try mark(.residual)
+        _ = try context.gatedMLP(space.h, weights: layer.gateUp, activation: spec.activation.gate, path: path, into: space.gated)
+        try mark(.gateUp)
+        _ = try context.gemm(space.gated, layer.down, path: path, into: space.branch)
+        try mark(.down)
+        try rowKernels.addBranch(space.branch, norm: layer.feedForwardOutputNorm, to: space.x, next: next, h: space.h)
+        try mark(.residual)
+    }
+
+    /// Notes that a step has just been put into the stream, where someone measures.
+    func mark(_ step: PassStep) throws { try profile?.mark(step, on: context.stream) }
 
     /// Norms and rotates queries and keys in place, puts keys and values into the cache where there is one, and attends.
     private func attend(_ index: Int, _ pass: DevicePass, _ space: PassSpace) throws {
@@ -105,6 +142,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         try context.normAndRotate(
             heads.slice(1, 0..<h + g), queryHeads: h, queryWeight: layer.queryNorm, keyWeight: layer.keyNorm, cosine: rope.cosine,
             sine: rope.sine, positions: pass.positions, epsilon: spec.normEpsilon, unitOffset: spec.normWeightOffset == 1)
+        try mark(.queryKeyNorm)
         var keys = try heads.slice(1, h..<h + g)
         var values = try heads.slice(1, h + g..<h + 2 * g)
         if let cache = pass.cache {
@@ -115,13 +153,14 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         }
         _ = try context.attention(
             heads.slice(1, 0..<h), keys, values, lengths: pass.lengths, mask: spec.mask(layer: index), scale: spec.attentionScale, path: path,
-            into: space.attended.split(1, into: (h, d)))
+            isInvariant: true, into: space.attended.split(1, into: (h, d)))
+        try mark(spec.layers[index].window == nil ? .attention : .windowedAttention)
     }
 }
 
 extension TransformerSpec {
     /// Which keys a query of a layer sees.
-    func mask(layer: Int) -> AttentionMask {
+    package func mask(layer: Int) -> AttentionMask {
         switch (layers[layer].window, isBidirectional) {
         case (let window?, false): .window(window)
         case (nil, false): .causal

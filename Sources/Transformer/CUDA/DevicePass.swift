@@ -17,11 +17,11 @@ struct DevicePass {
 /// Groups of whole sequences that pass through all layers together: as many as fit `limit` rows, a longer sequence by itself.
 ///
 /// Activations of such a group stay in L2 from kernel to kernel, and the memory of a pass is bounded by the group and not by the batch.
-struct SequenceGroups: Equatable {
-    let ranges: [Range<Int>]
+package struct SequenceGroups: Equatable {
+    package let ranges: [Range<Int>]
 
     /// - Parameter offsets: [S + 1], where each sequence starts, and the end.
-    init(offsets: [Int], limit: Int) {
+    package init(offsets: [Int], limit: Int) {
         var ranges: [Range<Int>] = []
         var start = 0
         for sequence in 0..<offsets.count - 1 where offsets[sequence + 1] - offsets[start] > limit {

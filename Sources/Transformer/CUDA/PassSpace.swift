@@ -1,11 +1,11 @@
 import CUDA
 import Operators
-import Tensors
+package import Tensors
 
 /// The memory that a pass over rows works in, for as many rows as ever came at once; kept from pass to pass.
 ///
 /// Queries, keys, values and attention's result lie where the gated activations come later: a layer never needs both, and less memory stays in L2.
-struct PassSpace {
+package struct PassSpace {
     let x: DeviceTensor  // [T, C] fp32, the residual stream
     let h: DeviceTensor  // [T, C] bf16, normed rows
     let branch: DeviceTensor  // [T, C] bf16
@@ -44,16 +44,16 @@ struct PassSpace {
     func prefix(_ rows: Int) throws -> PassSpace { try PassSpace(self, rows: rows) }
 
     /// Offsets in the arena.
-    struct Placement: Equatable {
-        let x: Int
-        let h: Int
-        let branch: Int
-        let queryKeyValue: Int
-        let attended: Int
-        let gated: Int
-        let byteCount: Int
+    package struct Placement: Equatable {
+        package let x: Int
+        package let h: Int
+        package let branch: Int
+        package let queryKeyValue: Int
+        package let attended: Int
+        package let gated: Int
+        package let byteCount: Int
 
-        init(_ spec: TransformerSpec, rows: Int, residualType: DType) {
+        package init(_ spec: TransformerSpec, rows: Int, residualType: DType) {
             var layout = ArenaLayout()
             x = layout.place(residualType, [rows, spec.hiddenSize])
             h = layout.place(.bfloat16, [rows, spec.hiddenSize])

@@ -1,6 +1,6 @@
-import CUDA
+package import CUDA
 import Operators
-import Tensors
+package import Tensors
 
 /// The kernels of Kernels/Prefill/Rows.cu: what a pass does to whole rows of the residual stream between its products.
 ///
@@ -27,6 +27,16 @@ struct RowKernels: Sendable {
         try loaded.kernel.launch(
             launch(variant, rows: rows), on: context.stream, ids.address, table.address, weight.address, x.address, h.address, scale,
             spec.normEpsilon, Int32(rows), Int32(spec.vocabularySize))
+    }
+
+    /// x = rows of `source`; h = norm(x, w). rows [S] int32, below the rows of `source`.
+    func take(_ rows: DeviceTensor, of source: DeviceTensor, norm weight: DeviceTensor, x: DeviceTensor, h: DeviceTensor) throws {
+        // A gather from a table like any other.
+        let count = rows.shape[0]
+        let (variant, loaded) = try kernel(.take)
+        try loaded.kernel.launch(
+            launch(variant, rows: count), on: context.stream, rows.address, source.address, weight.address, x.address, h.address, Float(1),
+            spec.normEpsilon, Int32(count), Int32(source.shape[0]))
     }
 
     /// x += y, or x += norm(y, w1) where a branch has a norm of its own; h = norm(x, w2), left out where there is no w2.
@@ -97,13 +107,14 @@ struct RowKernels: Sendable {
 }
 
 /// The forms of Kernels/Prefill/Rows.cu.
-struct RowsVariant: KernelVariant {
-    static let path = "Prefill/Rows.cu"
+package struct RowsVariant: KernelVariant {
+    package static let path = "Prefill/Rows.cu"
     /// Rows that one block adds up for a mean.
     static let chunk = 256
 
-    enum Kind: Hashable {
+    package enum Kind: Hashable, Sendable {
         case embed
+        case take
         case residual(isSandwich: Bool, hasNext: Bool)
         case pool(EncoderHead.Pooling)
         case normalize
@@ -116,7 +127,7 @@ struct RowsVariant: KernelVariant {
     let isSandwich: Bool
     let residualType: DType
 
-    init(_ kind: Kind, _ spec: TransformerSpec, residualType: DType) {
+    package init(_ kind: Kind, _ spec: TransformerSpec, residualType: DType) {
         self.kind = kind
         columns = spec.hiddenSize
         unitOffset = spec.normWeightOffset == 1
@@ -125,17 +136,17 @@ struct RowsVariant: KernelVariant {
     }
 
     /// The most columns that a block of 256 lanes with six pieces of eight each can hold.
-    static let maximumColumns = 256 * 6 * 8
+    package static let maximumColumns = 256 * 6 * 8
 
     /// Threads of a row: the fewest that hold it in six pieces of eight columns each.
-    var lanes: Int { [16, 32, 64, 128].first { columns <= $0 * 6 * 8 } ?? 256 }
-    var rowsPerBlock: Int { max(1, threadCount / lanes) }
-    var threadCount: Int { lanes > 32 ? lanes : 128 }
-    var sharedByteCount: Int { 0 }
+    package var lanes: Int { [16, 32, 64, 128].first { columns <= $0 * 6 * 8 } ?? 256 }
+    package var rowsPerBlock: Int { max(1, threadCount / lanes) }
+    package var threadCount: Int { lanes > 32 ? lanes : 128 }
+    package var sharedByteCount: Int { 0 }
 
-    var entry: String {
+    package var entry: String {
         switch kind {
-        case .embed: "apus_rows_embed"
+        case .embed, .take: "apus_rows_embed"
         case .residual: "apus_rows_residual"
         case .pool: "apus_rows_pool"
         case .normalize: "apus_rows_normalize"
@@ -143,7 +154,7 @@ struct RowsVariant: KernelVariant {
         }
     }
 
-    var constants: KernelConstants {
+    package var constants: KernelConstants {
         // Kinds that do not care take what the others have, so that one compilation serves them all.
         var (isSandwich, hasNext, pool) = (self.isSandwich, true, 0)
         switch kind {
@@ -154,7 +165,8 @@ struct RowsVariant: KernelVariant {
         }
         return KernelConstants([
             "ROWS_COLUMNS": columns, "ROWS_LANES": lanes, "ROWS_BLOCK": threadCount, "ROWS_RESIDUAL": residualType.kernelNumber,
-            "ROWS_BRANCH": 0, "ROWS_OUTPUT": 0, "ROWS_WEIGHT": DType.float32.kernelNumber, "ROWS_TABLE": 0,
+            "ROWS_BRANCH": 0, "ROWS_OUTPUT": 0, "ROWS_WEIGHT": DType.float32.kernelNumber,
+            "ROWS_TABLE": kind == .take ? residualType.kernelNumber : 0,
             "ROWS_UNIT_OFFSET": unitOffset ? 1 : 0, "ROWS_SANDWICH": isSandwich ? 1 : 0, "ROWS_NEXT": hasNext ? 1 : 0, "ROWS_POOL": pool,
             "ROWS_CHUNK": Self.chunk,
         ])

@@ -83,11 +83,11 @@ extension WeightMatrix {
 }
 
 /// The look at the weights before a GPU gets them: a kernel's maximum or comparison may swallow a NaN, and a wrong vector would leave.
-enum WeightCheck {
+package enum WeightCheck {
     private static let pieceByteCount = 4 << 20
 
     /// - Throws: ``TransformerError`` with code `nonFinite` naming the first tensor and element that is NaN or infinite.
-    static func requireFinite(_ matrices: [WeightMatrix]) throws {
+    package static func requireFinite(_ matrices: [WeightMatrix]) throws {
         var pieces: [(matrix: Int, range: Range<Int>)] = []
         for (index, matrix) in matrices.enumerated() {
             let count = matrix.rows * matrix.columns
@@ -135,7 +135,7 @@ extension WeightMatrix {
 
 extension TransformerWeights {
     /// Every tensor, in the order of a forward pass.
-    var all: [WeightMatrix] {
+    package var all: [WeightMatrix] {
         var all = [embedding]
         for layer in layers {
             all += [layer.attentionNorm, layer.query, layer.key, layer.value]

@@ -1,0 +1,103 @@
+import Apus
+import ArgumentParser
+import Benchmarking
+import CUDA
+import Foundation
+import ModelHub
+import Transformer
+
+struct BenchEmbedCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "embed", abstract: "An encoder's forward pass on a GPU at fixed shapes, beside what the GPU can do.",
+        discussion: """
+            Without a model it is the harrier-270m preset with seeded random weights, written to a temporary folder. MFU is the share of the GPU's bf16 \
+            rate on paper: by the work that the model asks for, and as the published benchmark counts it (no window). --peer runs a command that \
+            prints one JSON object a line with name, shape, ms and tokens_per_second, such as Benchmarks/peers/torch_embed.py, on the same GPU.
+            """)
+
+    @Argument(help: "A model folder or hub name; random weights of the preset when left out.")
+    var model: String?
+
+    @OptionGroup var device: DeviceArguments
+
+    @Option(help: "Shapes as LENGTHxTEXTS, separated by commas.")
+    var shapes: String = EmbedBenchmark.Shape.published.map(\.description).joined(separator: ",")
+
+    @Option(help: "The shape of a published model, for random weights.")
+    var preset: String = "harrier-270m"
+
+    @Option(help: "Counted batches of each shape.")
+    var runs: Int = 30
+
+    @Option(help: "Rows that pass through all layers together; the executor's own choice when left out.")
+    var groupRows: Int?
+
+    @Option(help: "Where the folder with random weights is kept; a temporary folder, removed at the end, when left out.")
+    var workspace: String?
+
+    @Flag(help: "Show what each kind of kernel takes.")
+    var profile = false
+
+    @Option(help: "A command of a peer to run beside, such as 'python3 Benchmarks/peers/torch_embed.py'.")
+    var peer: [String] = []
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func validate() throws {
+        if runs < 1 { throw ValidationError("--runs must be at least 1") }
+        if Preset.named(preset) == nil {
+            throw ValidationError("there is no preset '\(preset)'; there are \(Preset.all.map(\.name).joined(separator: ", "))")
+        }
+        _ = try parsedShapes()
+    }
+
+    private func parsedShapes() throws -> [EmbedBenchmark.Shape] {
+        try shapes.split(separator: ",").map { text in
+            guard let shape = EmbedBenchmark.Shape(String(text)) else {
+                throw ValidationError("'\(text)' is no shape: expected LENGTHxTEXTS, such as 512x16")
+            }
+            return shape
+        }
+    }
+
+    func run() async throws {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let folder = workspace ?? FileManager.default.temporaryDirectory.appendingPathComponent("apus-bench-\(UUID().uuidString)").path
+        defer { if workspace == nil { try? FileManager.default.removeItem(atPath: folder) } }
+        let modelFolder = try await modelFolder(folder)
+        let opened = clock.now
+        let loaded = try LoadedModel(folder: modelFolder, options: device.options, groupRows: groupRows)
+        guard let executor = loaded.executor as? CUDAExecutor else {
+            throw ValidationError("bench embed measures a GPU, and there is none to use here; bench cpu measures the CPU")
+        }
+        let head = try loaded.encoderDescription().head
+        let ready = clock.now
+        _ = try executor.encode(TokenBatch([[1, 2, 3]]), head: head)
+        let first = clock.now
+
+        let benchmark = EmbedBenchmark(executor, head: head)
+        var rows: [EmbedBenchmark.Row] = []
+        for shape in try parsedShapes() { rows.append(try benchmark.measure(shape, runs: runs, profiles: profile)) }
+        let report = EmbedReport(
+            title: model ?? preset, device: executor.deviceDescription, peak: executor.peakOperationsPerSecond,
+            matrixRate: try benchmark.matrixRate()?.median, loading: (ready - opened) / .seconds(1), firstVector: (first - ready) / .seconds(1),
+            preparation: (opened - start) / .seconds(1), rows: rows,
+            peers: try peer.flatMap { try PeerCommand(commandLine: $0).embedFigures(shapes: shapes.split(separator: ",").map(String.init)) })
+        let output = Output.standard
+        for line in json ? [report.json] : report.lines { try output.writeLine(line) }
+        try output.close()
+    }
+
+    private func modelFolder(_ folder: String) async throws -> ModelFolder {
+        if let model { return try await LoadedModel.findFolder(model) }
+        let path = folder + "/" + preset
+        if let preset = Preset.named(preset), !FileManager.default.fileExists(atPath: path + "/config.json") {
+            let progress = ProgressLine("init \(preset.name)", unit: "MB")
+            try FolderInitializer(preset: preset).write(to: path, seed: 1) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
+            progress.finish()
+        }
+        return try ModelFolder(path: path)
+    }
+}

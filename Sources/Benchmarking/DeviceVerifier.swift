@@ -1,0 +1,158 @@
+package import Apus
+import Foundation
+package import Transformer
+
+/// Holds a GPU's executor against the CPU's on the same weights: the hidden state behind every layer, vectors, logits.
+///
+/// The CPU computes in fp32 with the weights as they lie in the file, so the differences are the roundings of bf16 activations, and of the weights
+/// where the file holds more than bf16.
+package struct DeviceVerifier {
+    /// A fault that a wrong implementation might have.
+    package enum Fault: String, CaseIterable, Sendable {
+        /// All layers rotate by the base of the last one, as the published benchmark does; where they do anyhow, by a hundredth of it.
+        case ropeBase = "rope-base"
+        /// No layer has a window.
+        case window
+        /// Embedding rows are not scaled; where they are not anyhow, they are doubled.
+        case embeddingScale = "embedding-scale"
+        /// Norms add 1 to weights that are whole, or nothing to those that lack it.
+        case normOffset = "norm-offset"
+        /// The other activation.
+        case activation
+    }
+
+    /// Norm of the difference over the norm of the CPU's hidden state, in any layer.
+    static let hiddenBound = 0.02
+    /// Of a vector with the CPU's.
+    static let vectorBound = 0.9999
+    /// Of a vector with that of the same text in other company.
+    static let companyBound = 0.99999
+    /// Norm of the difference over the norm of the CPU's logits about their mean.
+    static let logitBound = 0.02
+
+    private let model: LoadedModel
+    private let device: CUDAExecutor
+    private let reference: CPUExecutor
+    private let seed: UInt64
+
+    package init(model: LoadedModel, device: CUDAExecutor, seed: UInt64, fault: Fault?) throws {
+        self.model = model
+        self.device =
+            try fault.map {
+                try CUDAExecutor(
+                    spec: $0.applied(to: model.spec), weights: model.weights, device: device.device, path: device.path, groupRows: device.groupRows)
+            } ?? device
+        reference = try CPUExecutor(spec: model.spec, weights: model.weights)
+        self.seed = seed
+    }
+
+    package func run(report: (ModelVerifier.Check) throws -> Void) throws {
+        let lengths = [1, 31, 32, 33, 127, 128, 129, 511, 512, 513, 2048].filter { $0 <= model.spec.maximumPositions }
+        let sequences = lengths.map { randomIDs($0, stream: "encode \($0)") }
+        for ids in sequences.suffix(1) { try checkLayers(ids, report) }
+        try checkVectors(sequences, report)
+        if model.hasHead, !model.spec.isBidirectional { try checkLogits(sequences.filter { $0.count <= 513 }, report) }
+    }
+
+    private func checkLayers(_ ids: [Int32], _ report: (ModelVerifier.Check) throws -> Void) throws {
+        let batch = TokenBatch([ids])
+        var expected: [[Float]] = []
+        try reference.hiddenStates(batch) { _, hidden in expected.append(hidden) }
+        var errors: [Double] = []
+        try device.hiddenStates(batch) { layer, hidden in errors.append(Self.relativeError(hidden, expected[layer])) }
+        for (layer, error) in errors.enumerated() {
+            try report(
+                .init(name: "hidden state behind layer \(layer), \(ids.count) tokens", value: error, bound: Self.hiddenBound, isLowerBound: false))
+        }
+    }
+
+    private func checkVectors(_ sequences: [[Int32]], _ report: (ModelVerifier.Check) throws -> Void) throws {
+        let head = try model.encoderDescription().head
+        for pooling in [EncoderHead.Pooling.lastToken, .mean, .firstToken] {
+            var head = head
+            head.pooling = pooling
+            let width = head.fullDimension(hiddenSize: model.spec.hiddenSize)
+            let expected = try reference.encode(TokenBatch(sequences), head: head)
+            let together = try device.encode(TokenBatch(sequences), head: head)
+            // The same texts the other way round, and a long one in the middle.
+            let others = Array(sequences.reversed()) + [sequences[sequences.count - 1]] + sequences
+            let company = try device.encode(TokenBatch(others), head: head)
+            for (index, ids) in sequences.enumerated() {
+                let name = "\(pooling.rawValue) vector, \(ids.count) tokens"
+                let vector = together[index * width..<(index + 1) * width]
+                try report(
+                    .init(
+                        name: name, value: Self.cosine(vector, expected[index * width..<(index + 1) * width]), bound: Self.vectorBound,
+                        isLowerBound: true))
+                let alone = try device.encode(TokenBatch([ids]), head: head)
+                let row = sequences.count - 1 - index
+                let least = min(Self.cosine(alone, vector), Self.cosine(alone, company[row * width..<(row + 1) * width]))
+                try report(.init(name: name + " in company", value: least, bound: Self.companyBound, isLowerBound: true))
+            }
+        }
+    }
+
+    private func checkLogits(_ sequences: [[Int32]], _ report: (ModelVerifier.Check) throws -> Void) throws {
+        for ids in sequences {
+            let expected = try reference.makeSession().extend(ids)
+            let whole = try device.makeSession().extend(ids)
+            try report(
+                .init(name: "logits, \(ids.count) tokens", value: Self.relativeError(whole, expected), bound: Self.logitBound, isLowerBound: false))
+            guard ids.count > 2 else { continue }
+            // In two parts and a step, behind what is in the cache.
+            let session = try device.makeSession()
+            _ = try session.extend(Array(ids[..<(ids.count / 2)]))
+            _ = try session.extend(Array(ids[(ids.count / 2)..<(ids.count - 1)]))
+            let continued = try session.extend([ids[ids.count - 1]])
+            try report(
+                .init(
+                    name: "logits in three parts, \(ids.count) tokens", value: Self.relativeError(continued, expected), bound: Self.logitBound,
+                    isLowerBound: false))
+        }
+    }
+
+    private func randomIDs(_ count: Int, stream: String) -> [Int32] {
+        let numbers = RandomNumbers(seed: seed, stream: stream)
+        return (0..<count).map { index in
+            Int32((abs(numbers.normal(index)) * 1e6).truncatingRemainder(dividingBy: Float(model.spec.vocabularySize)))
+        }
+    }
+
+    /// Norm of the difference over the norm of the expected values. NaN where one is NaN.
+    package static func relativeError(_ actual: [Float], _ expected: [Float]) -> Double {
+        guard actual.count == expected.count else { return .infinity }
+        var (difference, whole) = (0.0, 0.0)
+        for (a, b) in zip(actual, expected) {
+            difference += (Double(a) - Double(b)) * (Double(a) - Double(b))
+            whole += Double(b) * Double(b)
+        }
+        return whole > 0 ? (difference / whole).squareRoot() : difference.squareRoot()
+    }
+
+    package static func cosine(_ a: some Collection<Float>, _ b: some Collection<Float>) -> Double {
+        var (ab, aa, bb) = (0.0, 0.0, 0.0)
+        for (x, y) in zip(a, b) {
+            ab += Double(x) * Double(y)
+            aa += Double(x) * Double(x)
+            bb += Double(y) * Double(y)
+        }
+        return ab / (aa * bb).squareRoot()
+    }
+}
+
+extension DeviceVerifier.Fault {
+    package func applied(to spec: TransformerSpec) -> TransformerSpec {
+        var spec = spec
+        switch self {
+        case .ropeBase:
+            var rope = spec.layers[spec.layers.count - 1].rope
+            if spec.layers.allSatisfy({ $0.rope == rope }) { rope.base /= 100 }
+            for index in spec.layers.indices { spec.layers[index].rope = rope }
+        case .window: for index in spec.layers.indices { spec.layers[index].window = nil }
+        case .embeddingScale: spec.embeddingScale = spec.embeddingScale == nil ? 2 : nil
+        case .normOffset: spec.normWeightOffset = 1 - spec.normWeightOffset
+        case .activation: spec.activation = spec.activation == .silu ? .geluTanh : .silu
+        }
+        return spec
+    }
+}
