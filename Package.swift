@@ -51,7 +51,7 @@ let package = Package(
         .target(name: "CUDA", dependencies: ["CCUDA", "CKernels"], swiftSettings: settings),
 
         // First floor
-        .target(name: "Operators", dependencies: ["CUDA", "Tensors"], swiftSettings: settings),
+        .target(name: "Operators", dependencies: ["CUDA", "Tensors", "JSON", collections], swiftSettings: settings),
         .target(
             name: "ModelHub",
             dependencies: [
@@ -71,7 +71,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
-            name: "Benchmarking", dependencies: ["Apus", "Transformer", "CCPUKernels", "Operators", "CUDA", "Tensors", "JSON"],
+            name: "Benchmarking", dependencies: ["Apus", "Transformer", "CCPUKernels", "Operators", "CUDA", "Tensors", "JSON", collections],
             swiftSettings: settings),
 
         // Top
@@ -89,7 +89,7 @@ let package = Package(
         tests("ChatTemplates", ["ChatTemplates", "JSON", collections], goldens: true),
         tests("CCPUKernels", ["CCPUKernels"]),
         tests("CUDA", ["CUDA", "CCUDA", "CKernels"], exclude: ["FakeDriver"]),
-        tests("Operators", ["Operators", "CUDA", "Tensors"], goldens: true),
+        tests("Operators", ["Operators", "CUDA", "Tensors", "JSON"], goldens: true),
         tests(
             "ModelHub",
             [

@@ -18,4 +18,13 @@ package struct KernelSource: Sendable, Hashable {
         file = File(path: path, text: text)
         self.headers = headers.sorted { $0.path < $1.path }
     }
+
+    /// 32 hexadecimal digits that change with any path or text.
+    package var fingerprint: String {
+        var bytes: [UInt8] = []
+        for file in [file] + headers {
+            for part in [file.path, file.text] { bytes += Fingerprint.bytes(of: UInt64(part.utf8.count)) + Array(part.utf8) }
+        }
+        return Fingerprint(bytes).description
+    }
 }

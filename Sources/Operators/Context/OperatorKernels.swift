@@ -115,8 +115,12 @@ package enum OperatorKernels {
             let scales = (try tensor(.float32, [8192]), try tensor(.float32, [n]))
             let a = Quantized(codes: try tensor(.float8E4M3, [8192, k]), scales: scales.0, granularity: .row)
             let b = Quantized(codes: try tensor(.float8E4M3, [n, k]), scales: scales.1, granularity: .row)
-            let problem = try GEMMProblem(fp8Gemm: a, b, bias: nil, outputType: .bfloat16, on: .device(0))
-            add(problem, GEMMArguments(a: a.codes, b: b.codes, rowScales: a.scales, columnScales: b.scales), "fp8 product, N \(n), K \(k)")
+            var problem = try GEMMProblem(fp8Gemm: a, b, bias: nil, outputType: .bfloat16, on: .device(0))
+            let arguments = GEMMArguments(a: a.codes, b: b.codes, rowScales: a.scales, columnScales: b.scales)
+            add(problem, arguments, "fp8 product, N \(n), K \(k)")
+            guard isHopper else { continue }
+            problem.promotes = false
+            add(problem, arguments, "fp8 product with fast sums, N \(n), K \(k)")
         }
         if !isHopper {
             let a = try tensor(.float32, [64, 64])
@@ -169,14 +173,15 @@ private struct OperatorChoice {
         let a = try OperatorKernels.tensor(key.inputType, [m, k])
         let b = try OperatorKernels.tensor(key.inputType, [n, k])
         var arguments = GEMMArguments(a: a, b: b, isPacked: true)
-        let problem: GEMMProblem
+        var problem: GEMMProblem
         switch key.operation {
         case "gatedMLP": problem = try GEMMProblem(gatedMLP: a, gate: b, up: b, activation: .silu, on: .device(0))
-        case "fp8Gemm":
+        case "fp8Gemm", "fp8GemmFast":
             let scales = (try OperatorKernels.tensor(.float32, [m]), try OperatorKernels.tensor(.float32, [n]))
             problem = try GEMMProblem(
                 fp8Gemm: Quantized(codes: a, scales: scales.0, granularity: .row),
                 Quantized(codes: b, scales: scales.1, granularity: .row), bias: nil, outputType: key.outputType, on: .device(0))
+            problem.promotes = key.operation == "fp8Gemm"
             arguments.rowScales = scales.0
             arguments.columnScales = scales.1
         default:

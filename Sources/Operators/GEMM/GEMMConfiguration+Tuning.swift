@@ -40,9 +40,9 @@ extension GEMMConfiguration {
             !isPingPong || consumers == 2, (1...2).contains(clusterM), (1...1024).contains(group), (1...16).contains(staging)
         else { return false }
         // fp32 sums that a thread holds; fp8 adds the tensor cores' sums of 128 to them. Registers are 232 for two warpgroups, 160 for three.
-        let isFloat8 = key.inputType == .float8E4M3
+        let isFloat8 = key.inputType == .float8E4M3 && key.operation != "fp8GemmFast"
         let sums = rowBlocks * tileN / 2 + (isFloat8 ? tileN / 2 : 0)
-        guard sums <= (consumers == 3 ? 128 : 192), !isFloat8 || rowBlocks == 1 else { return false }
+        guard sums <= (consumers < 3 ? 192 : isFloat8 ? 128 : 96), !isFloat8 || rowBlocks == 1 else { return false }
         let shape = HopperGEMMShape(self, output: key.outputType, isGated: key.operation == "gatedMLP", storesDirectly: false)
         return shape.sharedByteCount <= HopperGEMMShape.sharedByteLimit
     }

@@ -25,12 +25,12 @@ struct GEMMConfiguration: Hashable, Sendable {
 
     /// The choice for a shape, by measurements on an H200.
     static func best(_ problem: GEMMProblem) -> GEMMConfiguration {
-        best(input: problem.inputType, m: problem.m, n: problem.n, k: problem.k, isGated: problem.isGated)
+        best(input: problem.inputType, m: problem.m, n: problem.n, k: problem.k, isGated: problem.isGated, promotes: problem.promotes)
     }
 
-    static func best(input: DType, m: Int, n: Int, k: Int, isGated: Bool) -> GEMMConfiguration {
+    static func best(input: DType, m: Int, n: Int, k: Int, isGated: Bool, promotes: Bool = true) -> GEMMConfiguration {
         let columns = isGated ? 2 * n : n
-        if input == .float8E4M3 { return bestFloat8(m: m, n: columns, k: k) }
+        if input == .float8E4M3 { return promotes ? bestFloat8(m: m, n: columns, k: k) : fastFloat8(m: m) }
         if m <= 64 { return GEMMConfiguration(tileM: 64, tileN: 128, stages: 6, consumers: 1) }
         if columns <= 128 { return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, isPingPong: true) }
         if columns <= 1280, columns % 192 != 0, !isGated {
@@ -40,6 +40,12 @@ struct GEMMConfiguration: Hashable, Sendable {
         }
         let group = k <= 1024 ? 4 : columns >= 16384 ? 32 : 8
         return GEMMConfiguration(tileM: 128, tileN: 192, stages: 4, isPingPong: true, group: group, staging: 3)
+    }
+
+    /// The tensor cores' own sums.
+    private static func fastFloat8(m: Int) -> GEMMConfiguration {
+        if m <= 64 { return GEMMConfiguration(tileM: 64, tileN: 128, stages: 6, consumers: 1) }
+        return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, isPingPong: true)
     }
 
     /// Every sum goes to fp32 after 128 of K: the tensor cores alone keep about 14 bits of it.

@@ -18,6 +18,8 @@ package struct GEMMProblem {
     var isGated = false
     var hasBias = false
     var hasResidual = false
+    /// fp8: sums leave the tensor cores every 128 of K.
+    var promotes = true
 
     /// [..., K] and [N, K].
     private init(
@@ -41,7 +43,9 @@ package struct GEMMProblem {
     }
 
     var isEmpty: Bool { m == 0 || n == 0 }
-    var tuningKey: TuningKey { TuningKey(operation: operation, inputType: inputType, outputType: outputType, sizes: [m, n, k]) }
+    var tuningKey: TuningKey {
+        TuningKey(operation: promotes ? operation : "fp8GemmFast", inputType: inputType, outputType: outputType, sizes: [m, n, k])
+    }
     /// Rows of weights that a gated product multiplies with, gate and up interleaved eight by eight and padded to whole eights; otherwise ``n``.
     var weightRows: Int { isGated ? (n + 7) / 8 * 16 : n }
 }

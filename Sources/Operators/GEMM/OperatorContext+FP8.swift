@@ -7,15 +7,15 @@ extension OperatorContext {
     /// a: codes [..., K] E4M3 with one scale or one for each row; b: codes [N, K] E4M3 with one scale or one for each row, which is one for each output
     /// channel. The result is [..., N] in bf16, fp16 or fp32, rounded to it once. bias: [N] fp32.
     ///
-    /// Hopper path: fp8 tensor cores; K must be a multiple of 16. They keep about 14 bits of a sum, so every 128 of K are added up in fp32 outside of
-    /// them. Generic path: codes are decoded to fp16 and multiplied there, any K, sums in fp32. Nothing waits for the GPU. Roof: 2 M N K
+    /// Hopper path: fp8 tensor cores; K must be a multiple of 16. They keep about 14 bits of a sum: see ``Float8Accumulation``. Generic path: codes are decoded to fp16 and multiplied there, any K, sums in fp32. Nothing waits for the GPU. Roof: 2 M N K
     /// operations at 1,979 TFLOP/s on an H200.
     /// - Parameter output: Where the result goes, contiguous.
     public func fp8Gemm(
         _ a: Quantized<DeviceTensor>, _ b: Quantized<DeviceTensor>, bias: DeviceTensor? = nil, outputType: DType = .bfloat16,
-        path: KernelPath = .automatic, into output: DeviceTensor? = nil
+        accumulation: Float8Accumulation = .automatic, path: KernelPath = .automatic, into output: DeviceTensor? = nil
     ) throws(OperatorError) -> DeviceTensor {
-        let problem = try GEMMProblem(fp8Gemm: a, b, bias: bias, outputType: outputType, on: place)
+        var problem = try GEMMProblem(fp8Gemm: a, b, bias: bias, outputType: outputType, on: place)
+        problem.promotes = accumulation.promotes(output: outputType, k: problem.k)
         try check(path, "fp8Gemm")
         return try launch(
             problem, path,
@@ -30,13 +30,14 @@ extension OperatorContext {
     ///   - bScale: The same for b.
     public func fp8Gemm(
         _ a: DeviceTensor, scale aScale: DeviceTensor? = nil, _ b: DeviceTensor, scale bScale: DeviceTensor? = nil,
-        bias: DeviceTensor? = nil, outputType: DType = .bfloat16, path: KernelPath = .automatic, into output: DeviceTensor? = nil
+        bias: DeviceTensor? = nil, outputType: DType = .bfloat16, accumulation: Float8Accumulation = .automatic,
+        path: KernelPath = .automatic, into output: DeviceTensor? = nil
     ) throws(OperatorError) -> DeviceTensor {
         let check = ArgumentCheck("fp8Gemm", on: place)
         try check.fp8Operands(a, aScale, b, bScale)
         let left = try quantized(a, aScale)
         let right = try quantized(b, bScale)
-        return try fp8Gemm(left, right, bias: bias, outputType: outputType, path: path, into: output)
+        return try fp8Gemm(left, right, bias: bias, outputType: outputType, accumulation: accumulation, path: path, into: output)
     }
 
     private func quantized(_ operand: DeviceTensor, _ scale: DeviceTensor?) throws(OperatorError) -> Quantized<DeviceTensor> {
@@ -49,7 +50,7 @@ extension OperatorContext {
 }
 
 extension CPUReference {
-    /// ``OperatorContext/fp8Gemm(_:_:bias:outputType:path:into:)`` on the CPU: the product of the decoded operands in double precision.
+    /// ``OperatorContext/fp8Gemm(_:_:bias:outputType:accumulation:path:into:)`` on the CPU: the product of the decoded operands in double precision.
     public static func fp8Gemm(
         _ a: Quantized<HostTensor>, _ b: Quantized<HostTensor>, bias: HostTensor? = nil, outputType: DType = .bfloat16
     ) throws(OperatorError) -> HostTensor {

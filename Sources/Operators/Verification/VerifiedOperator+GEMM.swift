@@ -116,6 +116,9 @@ extension VerifiedOperator {
         let a = try random.tensor([m, k], source)
         let b = try random.tensor([n, k], source, scale: 1 / Double(k).squareRoot())
         let isAutomatic = random.chance(0.3)
+        let accumulation = random.choose(Float8Accumulation.allCases)
+        // The tensor cores' own sums are off by up to some 1e-3 of their size.
+        let tolerance = accumulation == .fast ? Tolerance(absolute: 8e-3, relative: 1e-2) : float8Tolerance
         let granularities: [QuantizationGranularity] = [.tensor, .row]
         let codes = (
             a: try CPUReference.quantize(a, granularity: isAutomatic ? .row : random.choose(granularities)),
@@ -126,15 +129,17 @@ extension VerifiedOperator {
         let expected = try CPUReference.float8Product(problem, codes.a, codes.b, bias: bias)
         return VerificationCase(
             description:
-                "\(m) x \(n) x \(k) \(source) to \(output), scales \(codes.a.granularity) and \(codes.b.granularity), on the fly \(isAutomatic), bias \(bias != nil)",
-            expected: [.init("c", expected, float8Tolerance)]
+                "\(m) x \(n) x \(k) \(source) to \(output), scales \(codes.a.granularity) and \(codes.b.granularity), on the fly \(isAutomatic), \(accumulation.rawValue) sums, bias \(bias != nil)",
+            expected: [.init("c", expected, tolerance)]
         ) { (context) throws(OperatorError) in
             let bias = try context.optional(bias)
             let c =
                 if isAutomatic {
-                    try context.fp8Gemm(context.upload(a), context.upload(b), bias: bias, outputType: output, path: path)
+                    try context.fp8Gemm(
+                        context.upload(a), context.upload(b), bias: bias, outputType: output, accumulation: accumulation, path: path)
                 } else {
-                    try context.fp8Gemm(context.upload(codes.a), context.upload(codes.b), bias: bias, outputType: output, path: path)
+                    try context.fp8Gemm(
+                        context.upload(codes.a), context.upload(codes.b), bias: bias, outputType: output, accumulation: accumulation, path: path)
                 }
             return [try context.download(c)]
         }

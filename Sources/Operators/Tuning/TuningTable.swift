@@ -3,7 +3,7 @@ public import Tensors
 
 /// What a tuned choice was made for: an operator with its types and sizes.
 public struct TuningKey: Sendable, Hashable, CustomStringConvertible {
-    /// "gemm", "gatedMLP", "fp8Gemm", "rmsNorm" or "rmsNormRoPE".
+    /// "gemm", "gatedMLP", "fp8Gemm", "fp8GemmFast" (see ``Float8Accumulation``), "rmsNorm" or "rmsNormRoPE".
     public let operation: String
     public let inputType: DType
     public let outputType: DType
@@ -73,7 +73,7 @@ public enum OperatorTuning {
     /// The choices of an operator; empty where there is nothing to choose.
     public static func space(_ operation: String) -> [Dimension] {
         switch operation {
-        case "gemm", "gatedMLP", "fp8Gemm": GEMMConfiguration.space
+        case "gemm", "gatedMLP", "fp8Gemm", "fp8GemmFast": GEMMConfiguration.space
         case "rmsNorm", "rmsNormRoPE": NormConfiguration.space
         default: []
         }
@@ -111,10 +111,11 @@ public enum OperatorTuning {
     /// What the operators choose by themselves.
     public static func standard(for key: TuningKey) -> [String: Int]? {
         switch key.operation {
-        case "gemm", "gatedMLP", "fp8Gemm":
+        case "gemm", "gatedMLP", "fp8Gemm", "fp8GemmFast":
             guard key.sizes.count == 3 else { return nil }
             return GEMMConfiguration.best(
-                input: key.inputType, m: key.sizes[0], n: key.sizes[1], k: key.sizes[2], isGated: key.operation == "gatedMLP"
+                input: key.inputType, m: key.sizes[0], n: key.sizes[1], k: key.sizes[2], isGated: key.operation == "gatedMLP",
+                promotes: key.operation != "fp8GemmFast"
             ).values
         case "rmsNorm", "rmsNormRoPE":
             guard key.sizes.count == 2, key.sizes[0] > 0 else { return nil }
