@@ -13,7 +13,7 @@ struct ApusCommand: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             EmbedCommand.self, GenerateCommand.self, ChatCommand.self, TokenizeCommand.self, RenderCommand.self, LogitsCommand.self,
-            InitCommand.self, VerifyCommand.self, BenchCommand.self, InfoCommand.self, ModelsCommand.self,
+            InitCommand.self, VerifyCommand.self, BenchCommand.self, TuneCommand.self, InfoCommand.self, ModelsCommand.self,
         ])
 }
 

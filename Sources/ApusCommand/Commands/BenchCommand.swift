@@ -2,5 +2,6 @@ import ArgumentParser
 
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure how fast this machine runs models.", subcommands: [BenchCPUCommand.self, BenchEmbedCommand.self])
+        commandName: "bench", abstract: "Measure how fast this machine runs models and operators.",
+        subcommands: [BenchCPUCommand.self, BenchEmbedCommand.self, BenchOperatorsCommand.self])
 }

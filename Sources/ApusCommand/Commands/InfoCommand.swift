@@ -12,7 +12,19 @@ struct InfoCommand: AsyncParsableCommand {
 
     @OptionGroup var model: ModelArguments
 
+    @Flag(help: "Show registers, shared memory and spills of the compiled kernels in the cache instead.")
+    var kernels = false
+
+    @Option(help: "With --kernels: compile the operators' kernels for this architecture, such as sm_90a, and show those.")
+    var architecture: String?
+
+    func validate() throws {
+        if architecture != nil, !kernels { throw ValidationError("--architecture needs --kernels") }
+        if kernels, model.model != nil { throw ValidationError("--kernels shows no model; leave '\(model.model ?? "")' out") }
+    }
+
     func run() async throws {
+        if kernels { return try KernelReport(architecture: architecture.map { try Architecture($0) }).run() }
         let output = Output.standard
         try output.writeLine("apus \(Version.text)")
         for line in graphicsProcessors() { try output.writeLine("GPU: \(line)") }
@@ -39,11 +51,17 @@ struct InfoCommand: AsyncParsableCommand {
             if devices.isEmpty { return ["the driver shows none"] }
             return devices.map { device in
                 "cuda:\(device.ordinal) \(device.name), compute capability \(device.computeCapability), \(Format.bytes(device.memoryByteCount))"
-                    + ", \(device.multiprocessorCount) multiprocessors"
+                    + ", \(device.multiprocessorCount) multiprocessors\(peaks(of: device))"
             }
         } catch {
             return ["none (\(error.message))"]
         }
+    }
+
+    /// The rates on paper, where they are known.
+    private func peaks(of device: Device) -> String {
+        guard let peaks = device.peaks else { return "" }
+        return String(format: ", %.0f TFLOP/s bf16, %.1f TB/s on paper", peaks.bf16 / 1e12, peaks.bandwidth / 1e12)
     }
 
     private func describe(_ model: LoadedModel, to output: Output) throws {

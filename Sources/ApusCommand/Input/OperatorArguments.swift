@@ -13,6 +13,9 @@ struct OperatorCaseArguments: ParsableArguments {
     @Option(help: "hopper, generic or all.")
     var path: PathSelection = .all
 
+    @Flag(help: "Use the choices that 'apus tune' kept for this GPU.")
+    var tuned = false
+
     @Flag(help: "Let kernels start while the one ahead of them runs (compute capability 9.0).")
     var overlap = false
 

@@ -14,6 +14,7 @@ struct OperatorVerificationReport {
     func run(on selection: DeviceSelection) throws {
         let device = try selection.requireGPU(for: "verify --operators")
         let context = try OperatorContext(Context(device), overlapsLaunches: cases.overlap)
+        if cases.tuned { try OperatorTuning.announce(loadingInto: context) }
         let verification = OperatorVerification(seed: seed, caseCount: cases.cases, names: cases.names, path: cases.path.path)
         let output = Output.standard
         try output.writeLine(
