@@ -168,7 +168,7 @@ extension Lexer {
                     result.append(escape)
                 } else {
                     // Python writes the character as an escape first, whose backslash the one before it then swallows.
-                    result.append(contentsOf: escape.pythonEscape.unicodeScalars.dropFirst())
+                    for scalar in escape.pythonEscape.unicodeScalars.dropFirst() { result.append(scalar) }
                 }
             }
         }

@@ -26,7 +26,7 @@ extension Renderer {
             index = end + 1
             let text = try formatField(field, arguments, &automatic, &usesNumbers)
             try charge(textByteCount: text.utf8.count)
-            result.append(contentsOf: text.unicodeScalars)
+            result.append(text: text)
         }
         return String(result)
     }

@@ -83,7 +83,7 @@ public struct LocalTime: Sendable, Hashable {
                 default: nil
                 }
             guard let text else { throw Failure.unsupported("the date format %\(isBare ? "-" : "")\(directive) is not supported") }
-            result.append(contentsOf: text.unicodeScalars)
+            result.append(text: text)
         }
         return String(result)
     }

@@ -33,7 +33,7 @@ private struct PrintfFormatter {
             }
             let piece = try conversion(renderer)
             try renderer.charge(textByteCount: piece.utf8.count)
-            result.append(contentsOf: piece.unicodeScalars)
+            result.append(text: piece)
         }
         try checkAllUsed()
         return String(result)

@@ -14,7 +14,7 @@ extension String {
                 let isLower = scalar.value >= 0x61 && scalar.value <= 0x7A
                 result.unicodeScalars.append(isLower ? Unicode.Scalar(UInt8(scalar.value - 0x20)) : scalar)
             } else {
-                result.unicodeScalars.append(contentsOf: scalar.properties.uppercaseMapping.unicodeScalars)
+                result += scalar.properties.uppercaseMapping
             }
         }
         return result
@@ -33,7 +33,7 @@ extension String {
         var result = String.UnicodeScalarView()
         for index in scalars.indices {
             if index == 0 {
-                result.append(contentsOf: scalars[0].properties.titlecaseMapping.unicodeScalars)
+                result.append(text: scalars[0].properties.titlecaseMapping)
             } else {
                 Self.appendLowercase(of: index, in: scalars, to: &result)
             }
@@ -50,7 +50,7 @@ extension String {
             if previousIsCased {
                 Self.appendLowercase(of: index, in: scalars, to: &result)
             } else {
-                result.append(contentsOf: scalar.properties.titlecaseMapping.unicodeScalars)
+                result.append(text: scalar.properties.titlecaseMapping)
             }
             previousIsCased = scalar.properties.isCased
         }
@@ -64,7 +64,7 @@ extension String {
             if scalar.properties.isUppercase {
                 Self.appendLowercase(of: index, in: scalars, to: &result)
             } else if scalar.properties.isLowercase {
-                result.append(contentsOf: scalar.properties.uppercaseMapping.unicodeScalars)
+                result.append(text: scalar.properties.uppercaseMapping)
             } else {
                 result.append(scalar)
             }
@@ -80,7 +80,7 @@ extension String {
         } else if scalar == "\u{03A3}" {
             result.append(isFinalSigma(index, in: scalars) ? "\u{03C2}" : "\u{03C3}")
         } else {
-            result.append(contentsOf: scalar.properties.lowercaseMapping.unicodeScalars)
+            result.append(text: scalar.properties.lowercaseMapping)
         }
     }
 
@@ -125,5 +125,12 @@ extension String {
             }
         }
         return found
+    }
+}
+
+extension String.UnicodeScalarView {
+    /// Scalar by scalar, since `append(contentsOf:)` copies all that is there already.
+    mutating func append(text: String) {
+        for scalar in text.unicodeScalars { append(scalar) }
     }
 }
