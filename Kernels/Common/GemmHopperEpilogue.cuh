@@ -19,20 +19,43 @@ struct Arguments {
     float* statistics;
     int m, n, outColumns, statisticsStride;
     i64 rowStride;  // of C, in elements
+#if GEMM_FUSED
+    const float* headWeights;
+    const float* frequencies;
+    const int* positions;
+    u32* packets;
+    u32* cleared;
+    float eps, perK, perN;
+#endif
 };
+
+constexpr u32 notArrived = 0xffffffffu;  // a packet without a sum
+
+// What the epilogue needs of the thread's rows, read before the products.
+struct Rows {
+    float factor[GEMM_ROW_SCALE == 3 ? blocksM : 1][2];
+    float position[GEMM_HEAD ? blocksM : 1][2];
+};
+
+// Gates whose row factor goes into their constants.
+constexpr Activation activation = static_cast<Activation>(GEMM_ACTIVATION);
+constexpr bool foldsGate = GEMM_GATED && (activation == Activation::silu || activation == Activation::geluTanh);
+constexpr bool scalesGate = GEMM_COLUMN_SCALE == 2 || GEMM_BIAS;  // columns differ: rows are scaled before the gate
 
 struct Epilogue {
     const Arguments& arguments;
     const TensorMap& mapC;
     const TensorMap& mapR;
-    u32 stagingBase, residualBarrier, residualPhase;
+    u32 stagingBase, residualBarrier, constants, residualPhase;
     int group, warp, lane;
     bool leader;
 
     __device__ __forceinline__ void prefetchResidual(int firstRow, int firstColumn, int first) {
         if (!leader) return;
         const int count = min(staging, chunks - first);
-        barrierExpect(residualBarrier, count * chunkBytes);
+        const int weightBytes = GEMM_POST_NORM && first == 0 ? 4 * min(tileN, arguments.n - firstColumn) : 0;
+        barrierExpect(residualBarrier, count * chunkBytes + weightBytes);
+        if (weightBytes) loadBytes(constants, arguments.columnScale + firstColumn, weightBytes, residualBarrier);
         for (int i = 0; i < count; ++i) {
             const int c = first + i;
             loadTile(stagingBase + i * chunkBytes, mapR, residualBarrier, firstColumn + (c % chunksAcross) * chunkColumns,
@@ -49,7 +72,7 @@ struct Epilogue {
 #pragma unroll
         for (int i = 0; i < pairsPerChunk; ++i) {
             const int column = firstInputColumn + 8 * i + 2 * (lane % 4);
-            if (GEMM_COLUMN_SCALE == 2) columns.scale[i] = columnPair(arguments.columnScale, column);
+            if (GEMM_COLUMN_SCALE == 2 && !GEMM_POST_NORM) columns.scale[i] = columnPair(arguments.columnScale, column);
             if (GEMM_BIAS) columns.bias[i] = columnPair(arguments.bias, column);
         }
     }
@@ -70,7 +93,7 @@ struct Epilogue {
         if (GEMM_COLUMN_SCALE == 2) {
             x *= scale * columns.scale[GEMM_COLUMN_SCALE == 2 ? index : 0].x;
             y *= scale * columns.scale[GEMM_COLUMN_SCALE == 2 ? index : 0].y;
-        } else if (GEMM_ROW_SCALE || GEMM_COLUMN_SCALE) {
+        } else if ((GEMM_ROW_SCALE && !GEMM_HEAD) || GEMM_COLUMN_SCALE) {
             x *= scale;
             y *= scale;
         }
@@ -84,10 +107,16 @@ struct Epilogue {
     // The pair of outputs in 8-column block `inside` of chunk column `across` and row block `mb`, before residual and rounding.
     // half 0 is the upper row of the thread, 1 the lower one.
     __device__ __forceinline__ Float2 outputs(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int across, int inside, int half,
-                                              float scale, const Columns& columns) const {
+                                              float scale, const Gate<activation>& gate, const Columns& columns) const {
         const int index = GEMM_GATED ? 2 * inside : inside, j = across * pairsPerChunk + index;
         const int nb = j / (blockN / 8), at = 4 * (j % (blockN / 8)) + 2 * half;
+        if constexpr (foldsGate && !scalesGate)
+            return {gate.apply(acc[mb][nb][at], acc[mb][nb][at + 4]), gate.apply(acc[mb][nb][at + 1], acc[mb][nb][at + 5])};
         const Float2 v = scaled(acc[mb][nb][at], acc[mb][nb][at + 1], scale, columns, index);
+        if constexpr (foldsGate) {
+            const Float2 up = scaled(acc[mb][nb][at + 4], acc[mb][nb][at + 5], scale, columns, index + 1);
+            return {gate.apply(v.x, up.x), gate.apply(v.y, up.y)};
+        }
         const Float2 a = activatePair<static_cast<Activation>(GEMM_ACTIVATION)>(v.x, v.y);
         if constexpr (GEMM_GATED) {
             const Float2 up = scaled(acc[mb][nb][at + 4], acc[mb][nb][at + 5], scale, columns, index + 1);
@@ -97,10 +126,153 @@ struct Epilogue {
         }
     }
 
-    __device__ __forceinline__ void run(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
-        if constexpr (GEMM_DIRECT_STORE) direct(acc, tileRow, tileColumn);
-        else staged(acc, tileRow, tileColumn);
+    // The plain accumulators that `outputs` would take.
+    __device__ __forceinline__ Float2 element(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int across, int inside, int half) const {
+        const int j = across * pairsPerChunk + inside, at = 4 * (j % (blockN / 8)) + 2 * half;
+        return {acc[mb][j / (blockN / 8)][at], acc[mb][j / (blockN / 8)][at + 1]};
     }
+
+    __device__ __forceinline__ void run(float (&acc)[blocksM][blocksN][blockN / 2], const Rows& rows, int tileRow, int tileColumn) {
+        if constexpr (GEMM_DIRECT_STORE) {
+            direct(acc, tileRow, tileColumn);
+        } else {
+#if GEMM_FUSED
+            if constexpr (GEMM_HEAD) heads(acc, rows, tileColumn);
+            if constexpr (GEMM_POST_NORM) publish(acc, tileRow, tileColumn);
+#endif
+            staged(acc, rows, tileRow, tileColumn);
+        }
+    }
+
+    // The first of the thread's two rows in row block mb; the other is 8 further.
+    __device__ __forceinline__ int rowOf(int tileRow, int mb) const {
+        return tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64) + mb * 64 + warp * 16 + lane / 4;
+    }
+
+    __device__ __forceinline__ void prepare(Rows& rows, int tileRow) const {
+#if GEMM_FUSED
+#pragma unroll
+        for (int i = 0; i < 2 * blocksM; ++i) {
+            const int row = min(rowOf(tileRow, i / 2) + 8 * (i % 2), arguments.m - 1);
+            if constexpr (GEMM_HEAD) rows.position[i / 2][i % 2] = __ldg(arguments.positions + row);
+            if constexpr (GEMM_ROW_SCALE == 3) {
+                float sum = 0.0f;
+                if constexpr (GEMM_SCALE_PARTS == 4) {
+                    float x, y, z, w;
+                    asm("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
+                        : "=f"(x), "=f"(y), "=f"(z), "=f"(w) : "l"(arguments.rowScale + static_cast<i64>(row) * 4));
+                    sum = (x + y) + (z + w);
+                } else {
+#pragma unroll
+                    for (int part = 0; part < GEMM_SCALE_PARTS; ++part)
+                        sum += __ldg(arguments.rowScale + static_cast<i64>(row) * GEMM_SCALE_PARTS + part);
+                }
+                rows.factor[i / 2][i % 2] = rsqrtf(sum * arguments.perK + arguments.eps);
+            }
+        }
+#endif
+    }
+
+#if GEMM_FUSED
+    __device__ __forceinline__ Float2 constantPair(int index) const {
+        const Vec2 v = loadShared8(constants + 4 * index);
+        return {asFloat(v.x), asFloat(v.y)};
+    }
+
+    __device__ __forceinline__ void heads(float (&acc)[blocksM][blocksN][blockN / 2], const Rows& rows, int tileColumn) const {
+        constexpr int size = GEMM_HEAD ? GEMM_HEAD : blockN, steps = size / 16;  // steps of eight columns in a half
+#pragma unroll
+        for (int block = 0; block < tileN / size; ++block) {
+            const int nb = block * size / blockN, first = block * size % blockN / 8;  // first: its eight columns in acc[mb][nb]
+            const int head = (tileColumn * tileN + block * size) / size;
+            if (head >= GEMM_QUERY_HEADS + GEMM_KEY_HEADS) {
+                if constexpr (GEMM_ROW_SCALE == 3) {
+#pragma unroll
+                    for (int mb = 0; mb < blocksM; ++mb)
+#pragma unroll
+                        for (int i = 0; i < size / 2; ++i) acc[mb][nb][4 * first + i] *= rows.factor[mb][(i / 2) % 2];
+                }
+                continue;
+            }
+            float factor[blocksM][2];
+#pragma unroll
+            for (int i = 0; i < 2 * blocksM; ++i) {
+                const int mb = i / 2, half = i % 2;
+                float squares = 0.0f;
+#pragma unroll
+                for (int j = 0; j < size / 2; j += 4) {
+                    const float x = acc[mb][nb][4 * first + j + 2 * half], y = acc[mb][nb][4 * first + j + 2 * half + 1];
+                    squares += x * x + y * y;
+                }
+                const float scale = GEMM_ROW_SCALE == 3 ? rows.factor[mb][half] : 1.0f;
+                factor[mb][half] = scale * rsqrtf(scale * scale * groupSum<4>(squares) * (1.0f / size) + arguments.eps);
+            }
+            const int weights = (head < GEMM_QUERY_HEADS ? 0 : size) + 2 * (lane % 4);
+#pragma unroll
+            for (int j = 0; j < steps; ++j) {
+                const Float2 low = constantPair(weights + 8 * j), high = constantPair(weights + 8 * j + size / 2);
+                const Float2 frequency = constantPair(2 * size + 2 * (lane % 4) + 8 * j);
+#pragma unroll
+                for (int mb = 0; mb < blocksM; ++mb)
+#pragma unroll
+                    for (int half = 0; half < 2; ++half) {
+                        float* a = &acc[mb][nb][4 * (first + j) + 2 * half];
+                        float* b = &acc[mb][nb][4 * (first + j + steps) + 2 * half];
+#pragma unroll
+                        for (int i = 0; i < 2; ++i) {
+                            float sine, cosine;
+                            sineCosine(rows.position[mb][half] * (i ? frequency.y : frequency.x), sine, cosine);
+                            const float x = a[i] * (factor[mb][half] * (i ? low.y : low.x)), y = b[i] * (factor[mb][half] * (i ? high.y : high.x));
+                            a[i] = x * cosine - y * sine;
+                            b[i] = y * cosine + x * sine;
+                        }
+                    }
+            }
+        }
+    }
+
+    // Sums of squares of this tile's rows go out to the row's other tiles.
+    __device__ __forceinline__ void publish(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) const {
+#pragma unroll
+        for (int i = 0; i < 2 * blocksM; ++i) {
+            const int mb = i / 2, half = i % 2, row = rowOf(tileRow, mb) + 8 * half;
+            float squares = 0.0f;
+#pragma unroll
+            for (int nb = 0; nb < blocksN; ++nb)
+#pragma unroll
+                for (int j = 0; j < blockN / 2; j += 4) {
+                    const float x = acc[mb][nb][j + 2 * half], y = acc[mb][nb][j + 2 * half + 1];
+                    squares += x * x + y * y;
+                }
+            const u32 bits = asBits(groupSum<4>(squares)), at = row * arguments.statisticsStride + tileColumn;
+            if (lane % 4 == 0 && row < arguments.m) {
+                asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(arguments.packets + at),
+                             "r"(bits == notArrived ? 0x7fc00000u : bits) : "memory");
+                arguments.cleared[at] = notArrived;
+            }
+        }
+    }
+
+    // The sum over all tiles of a row, as it arrives, made a factor.
+    __device__ __forceinline__ float collect(int row) const {
+        float sum = 0.0f;
+        if (row < arguments.m) {
+            for (int tile = lane % 4; tile < arguments.statisticsStride; tile += 4) {
+                const u32* packet = arguments.packets + (row * arguments.statisticsStride + tile);
+                u32 bits = notArrived;
+                for (u32 tries = 0; bits == notArrived; ++tries) {
+                    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(bits) : "l"(packet) : "memory");
+                    if (tries > spinLimit) {
+                        abandon();
+                        break;
+                    }
+                }
+                sum += asFloat(bits);
+            }
+        }
+        return rsqrtf(groupSum<4>(sum) * arguments.perN + arguments.eps);
+    }
+#endif
 
     __device__ __forceinline__ void direct(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
         const int firstRow = tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64);
@@ -117,10 +289,11 @@ struct Epilogue {
                     const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
                     if (row >= arguments.m) continue;
                     const float s = GEMM_ROW_SCALE == 2 ? common * __ldg(arguments.rowScale + row) : common;
+                    const Gate<activation> gate = gateOf(s);
 #pragma unroll
                     for (int b = 0; b < chunkColumns / 8; ++b) {
                         const int column = firstColumn + across * chunkColumns + b * 8 + 2 * (lane % 4);
-                        const Float2 v = outputs(acc, mb, across, b, half, s, columns);
+                        const Float2 v = outputs(acc, mb, across, b, half, s, gate, columns);
                         if (column < arguments.outColumns) storeOne<output>(arguments.c, row * arguments.rowStride + column, v.x);
                         if (column + 1 < arguments.outColumns)
                             storeOne<output>(arguments.c, row * arguments.rowStride + column + 1, v.y);
@@ -129,16 +302,19 @@ struct Epilogue {
             }
     }
 
+    __device__ __forceinline__ Gate<activation> gateOf(float scale) const { return Gate<activation>::make(scalesGate ? 1.0f : scale); }
+
     __device__ __forceinline__ float commonScale() const {
         return (GEMM_ROW_SCALE == 1 ? arguments.rowScale[0] : 1.0f) * (GEMM_COLUMN_SCALE == 1 ? arguments.columnScale[0] : 1.0f);
     }
 
-    __device__ __forceinline__ void staged(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
+    __device__ __forceinline__ void staged(const float (&acc)[blocksM][blocksN][blockN / 2], const Rows& rows, int tileRow, int tileColumn) {
         const int firstRow = tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64);
         const int firstColumn = tileColumn * outTile, firstInputColumn = tileColumn * tileN;
         float scale[2] = {1.0f, 1.0f}, squares[2] = {0.0f, 0.0f};
         const float common = commonScale();
         scale[0] = scale[1] = common;
+        Gate<activation> gate[2] = {gateOf(common), gateOf(common)};
 
 #pragma unroll
         for (int chunk = 0; chunk < chunks; ++chunk) {
@@ -150,6 +326,11 @@ struct Epilogue {
                 for (int half = 0; half < 2; ++half) {
                     const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
                     if (GEMM_ROW_SCALE == 2) scale[half] = row < arguments.m ? common * __ldg(arguments.rowScale + row) : 0.0f;
+                    if (GEMM_ROW_SCALE == 3 && !GEMM_HEAD) scale[half] = common * rows.factor[mb][half];  // heads are scaled already
+#if GEMM_FUSED
+                    if (GEMM_POST_NORM) scale[half] = collect(row);
+#endif
+                    if (GEMM_ROW_SCALE > 1) gate[half] = gateOf(scale[half]);
                     squares[half] = 0.0f;
                 }
             }
@@ -166,13 +347,17 @@ struct Epilogue {
                     namedSync(3 + group, 128);
                 }
             }
+#if GEMM_POST_NORM
+#pragma unroll
+            for (int i = 0; i < pairsPerChunk; ++i) columns.scale[i] = constantPair(across * 8 * pairsPerChunk + 8 * i + 2 * (lane % 4));
+#endif
             const u32 base = stagingBase + buffer * chunkBytes;
             if constexpr (output == DType::f32) {
 #pragma unroll
                 for (int b = 0; b < chunkColumns / 8; ++b)
 #pragma unroll
                     for (int half = 0; half < 2; ++half) {
-                        Float2 v = outputs(acc, mb, across, b, half, scale[half], columns);
+                        Float2 v = outputs(acc, mb, across, b, half, scale[half], gate[half], columns);
                         const u32 row = warp * 16 + half * 8 + lane / 4;
                         const u32 address = base + swizzled<chunkRowBytes>(row, 2 * b + (lane % 4) / 2) + 8 * (lane % 2);
                         if (GEMM_RESIDUAL) {
@@ -193,14 +378,22 @@ struct Epilogue {
 #pragma unroll
                     for (int part = 0; part < 4; ++part) {
                         const int half = part & 1;
-                        Float2 v = outputs(acc, mb, across, b + part / 2, half, scale[half], columns);
-                        if (GEMM_RESIDUAL) {
-                            const Float2 r = unpack2<output>(residual[part]);
-                            v.x += r.x;
-                            v.y += r.y;
+                        Float2 v;
+                        if constexpr (GEMM_POST_NORM) {
+                            const Float2 r = unpack2<output>(residual[part]), y = element(acc, mb, across, b + part / 2, half);
+                            const Float2 w = columns.scale[b + part / 2];
+                            v = {fmaf(y.x * scale[half], w.x, r.x), fmaf(y.y * scale[half], w.y, r.y)};
+                            squares[half] += v.x * v.x + v.y * v.y;  // rounding moves this sum by less than 2^-9 / sqrt(N)
+                        } else {
+                            v = outputs(acc, mb, across, b + part / 2, half, scale[half], gate[half], columns);
+                            if (GEMM_RESIDUAL) {
+                                const Float2 r = unpack2<output>(residual[part]);
+                                v.x += r.x;
+                                v.y += r.y;
+                            }
                         }
                         packed[part] = pack2<output>(v.x, v.y);
-                        if (GEMM_STATISTICS) {
+                        if (GEMM_STATISTICS && !GEMM_POST_NORM) {
                             const Float2 w = unpack2<output>(packed[part]);
                             squares[half] += w.x * w.x + w.y * w.y;
                         }

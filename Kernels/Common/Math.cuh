@@ -9,6 +9,14 @@ APUS_DEVICE float reciprocalFast(float x) { float r; asm("rcp.approx.ftz.f32 %0,
 APUS_DEVICE float rsqrtFast(float x) { float r; asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 APUS_DEVICE float log2Fast(float x) { float r; asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 
+// Both of an angle in radians, |x| up to 10^6: two steps of reduction to half a turn, then the approximations (2^-20 there).
+APUS_DEVICE void sineCosine(float x, float& sine, float& cosine) {
+    const float turns = fmaf(x, 0.15915494309f, 12582912.0f) - 12582912.0f;  // rounded to an integer
+    const float rest = fmaf(turns, 1.7484555e-7f, fmaf(turns, -6.2831854820f, x));
+    asm("sin.approx.ftz.f32 %0, %1;" : "=f"(sine) : "f"(rest));
+    asm("cos.approx.ftz.f32 %0, %1;" : "=f"(cosine) : "f"(rest));
+}
+
 constexpr float log2E = 1.4426950408889634f;
 #define INFINITY_F __int_as_float(0x7f800000)
 
@@ -41,6 +49,20 @@ template <Activation A> APUS_DEVICE Float2 activatePair(float x, float y) {
         return {activate<A>(x), activate<A>(y)};
     }
 }
+
+// act(s g) * (s u) for a row's factor s, which costs nothing: it goes into the constants. silu and tanh-gelu.
+//   x sigmoid(z) = x / (1 + 2^t), t = -log2(e) z;  s^2 g u / (1 + 2^t) = g u / (1/s^2 + 2^t / s^2)
+template <Activation A> struct Gate {
+    float linear, cubic, inverse;
+    static __device__ __forceinline__ Gate make(float s) {
+        if constexpr (A == Activation::silu) return {-log2E * s, 0.0f, 1.0f / (s * s)};
+        else return {-log2E * 1.5957691216057308f * s, -log2E * 0.07135481627f * s * s * s, 1.0f / (s * s)};
+    }
+    __device__ __forceinline__ float apply(float g, float u) const {
+        const float t = A == Activation::silu ? g * linear : g * fmaf(g * g, cubic, linear);
+        return g * u * reciprocalFast(fmaf(exp2Fast(t), inverse, inverse));
+    }
+};
 
 // Sum, or maximum, over aligned groups of `width` lanes; every lane gets the result.
 template <int width = 32> APUS_DEVICE float groupSum(float v) {

@@ -48,6 +48,7 @@ APUS_DEVICE void storeShared16(u32 address, Vec4 v) {
 APUS_DEVICE void storeShared8(u32 address, u32 x, u32 y) {
     asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(x), "r"(y) : "memory");
 }
+APUS_DEVICE void storeShared4(u32 address, u32 x) { asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(x) : "memory"); }
 APUS_DEVICE Vec2 loadShared8(u32 address) {
     Vec2 v;
     asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(address) : "memory");

@@ -159,11 +159,14 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         }
         barrierInitFence();
     }
+    // The host's lists do not depend on the launches before.
+    const int warpgroup = threadIdx.x / 128, first = starts[blockIdx.x], end = starts[blockIdx.x + 1];
+    Work next;
+    if (warpgroup == 0) next = work[first];
     __syncthreads();
     dependencyRelease();
     dependencyWait();
 
-    const int warpgroup = threadIdx.x / 128, first = starts[blockIdx.x], end = starts[blockIdx.x + 1];
     if (warpgroup == 0) {
         if constexpr (consumers == 1) registersShrink<24>();
         if constexpr (consumers == 2) registersShrink<24>();
@@ -179,7 +182,6 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                     loadTile(ring + slot.index * keyBytes + piece * keyPiece, map, full, piece * 64, w.kvHead, w.key + block * keys);
                 slot.advance<stages>();
             };
-            Work next = work[first];
             for (int index = first; index < end; ++index) {
                 const Work w = next;
                 next = work[min(index + 1, end - 1)];

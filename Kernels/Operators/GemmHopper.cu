@@ -12,6 +12,22 @@
 // Epilogue, in this order, each part compiled in only where asked for:
 //   v = acc * rowScale[m] * columnScale[n] + bias[n];  v = act(v)  or  v = act(gate) * up;  v += residual[m, n];  round;
 //   statistics[m, tileN] = sum over the tile's columns of rounded v^2.
+// GEMM_ROW_SCALE 3: the norm before this product, its weight folded into B: rowScale [M, GEMM_SCALE_PARTS] holds parts of the sums of
+//   squares of A's rows, as `statistics` of the product before leaves them, and row m is scaled by rsqrt(sum / K + eps).
+// GEMM_HEAD D (QK-norm and rope; D divides the columns of a wgmma block): the columns are heads of D. The first GEMM_QUERY_HEADS are
+//   normalised over their D columns with headWeights[0], the next GEMM_KEY_HEADS with headWeights[1], then both are rotated, all in fp32:
+//   y = v * rsqrt(mean(v^2) + eps) * w;  out[i] = y[i] cos - y[i + D/2] sin;  out[i + D/2] = y[i + D/2] cos + y[i] sin  (i < D/2)
+//   with cos and sin of positions[m] * frequencies[i], the product rounded to fp32 as PyTorch has it. Further heads (values) are only
+//   scaled. The angles are computed here: reading a table of them from L2 was slower while the copy engine keeps it busy.
+// GEMM_POST_NORM (sandwich norm; wants columnScale per column as its weight, a residual, and GEMM_GROUP 1):
+//   v = residual + acc * rsqrt(mean(acc^2) + eps) * columnScale[n], the mean over all N columns of the row, before it is rounded;
+//   statistics hold the squares of v before it is rounded. C may be the residual. The tiles of a row exchange their sums through
+//   `packets` [M, tiles of N], where a word that is not all ones is a sum that has arrived: nothing else has to be ordered. All words
+//   must be ones at the start; the kernel fills the same words of `cleared` with ones. So two buffers that take turns, filled with
+//   0xff once and again before M changes, serve a chain of such products. Tiles of a row have neighbouring numbers and run at the
+//   same time, and a block goes through its tiles in order, so that the first unfinished row can always finish: no deadlock,
+//   as long as all blocks of the grid become resident (one an SM, as below).
+// GEMM_EARLY 1: B does not depend on the launches before (weights), and its first tiles are asked for before the wait for them.
 // Gated: B holds gate and up rows interleaved by eight (rows 16 i .. 16 i + 7 gate, + 8 .. + 15 up, of outputs 8 i ..), so a
 // thread holds both of a pair; C is [M, N / 2]. With GEMM_B_RANK 4 the map interleaves an unpacked [2, N / 2, K] on the way.
 // The result is staged through shared memory (stmatrix, swizzled) and leaves by the copy engine; GEMM_DIRECT_STORE 1 writes
@@ -25,7 +41,8 @@
 // Launch. Entry apus_gemm_hopper; block 128 * (1 + GEMM_CONSUMERS) threads; cluster = GEMM_CLUSTER_M * GEMM_CLUSTER_N blocks along x
 // (attribute set where it is 2); grid cluster * min(SMs / cluster, ceil(M / (tileM * clusterM)) * ceil(N / (tileN * clusterN)));
 // dynamic shared memory 1024 + stages * (tileM + tileN) * 128 + min(GEMM_STAGING, chunks) * consumers * 64 * chunk row bytes + 256
-// (no staging with the direct store), chunks = columns of a tile of C / chunk columns * 64-row blocks per warpgroup; at most 232,448.
+// (no staging with the direct store), + 10 * GEMM_HEAD, + consumers * tileN * 4 with GEMM_POST_NORM; at most 232,448;
+// chunks = columns of a tile of C / chunk columns * 64-row blocks per warpgroup.
 // M of any size; K and N: rows of A, B, C 16-byte aligned, else GEMM_DIRECT_STORE for C and GemmGeneric.cu for A and B. Programmatic
 // stream serialisation is honoured. Maps (without interleave; 16-bit: dtype of the tensor; e4m3: uint8; L2 promotion 256):
 //   mapA  [M, K], box {128 bytes of K, GEMM_TILE_M / GEMM_CLUSTER_N}, swizzle 128
@@ -93,7 +110,7 @@
 #ifndef GEMM_STATISTICS
 #define GEMM_STATISTICS 0
 #endif
-#ifndef GEMM_ROW_SCALE  // 0 none, 1 one value, 2 per row
+#ifndef GEMM_ROW_SCALE  // 0 none, 1 one value, 2 per row, 3 from sums of squares
 #define GEMM_ROW_SCALE 0
 #endif
 #ifndef GEMM_COLUMN_SCALE  // 0 none, 1 one value, 2 per column
@@ -110,6 +127,25 @@
 #endif
 #ifndef GEMM_DIRECT_STORE
 #define GEMM_DIRECT_STORE 0
+#endif
+#ifndef GEMM_SCALE_PARTS
+#define GEMM_SCALE_PARTS 1
+#endif
+#ifndef GEMM_HEAD
+#define GEMM_HEAD 0
+#endif
+#ifndef GEMM_QUERY_HEADS
+#define GEMM_QUERY_HEADS 0
+#endif
+#ifndef GEMM_KEY_HEADS
+#define GEMM_KEY_HEADS 0
+#endif
+#ifndef GEMM_POST_NORM
+#define GEMM_POST_NORM 0
+#endif
+#define GEMM_FUSED (GEMM_ROW_SCALE == 3 || GEMM_HEAD || GEMM_POST_NORM)  // has the last six parameters
+#ifndef GEMM_EARLY
+#define GEMM_EARLY 0
 #endif
 #ifndef GEMM_K  // 0: from the argument
 #define GEMM_K 0
@@ -128,6 +164,11 @@ constexpr int blockN = tileN / blocksN;
 static_assert(blocksM * 64 * (GEMM_PINGPONG ? 1 : consumers) == tileM, "tile rows must divide over the warpgroups");
 static_assert(!GEMM_DIRECT_STORE || !(GEMM_RESIDUAL || GEMM_STATISTICS), "residuals and statistics want staged stores");
 static_assert(clusterSize <= 2, "clusters of one or two");
+static_assert(!GEMM_EARLY || clusterSize == 1, "a block's barriers are known to itself only");
+static_assert(!GEMM_DIRECT_STORE || !GEMM_FUSED, "norms want staged stores");
+static_assert(!GEMM_HEAD || (!GEMM_GATED && blockN % (GEMM_HEAD ? GEMM_HEAD : 1) == 0 && GEMM_HEAD % 16 == 0), "whole heads in a block");
+static_assert(!GEMM_POST_NORM || (GEMM_RESIDUAL && GEMM_COLUMN_SCALE == 2 && GEMM_GROUP == 1 && clusterSize == 1), "see GEMM_POST_NORM");
+static_assert(!GEMM_POST_NORM || (!GEMM_PROMOTE && !GEMM_BIAS && !GEMM_ACTIVATION), "a projection, its norm and the residual");
 static_assert(!GEMM_PINGPONG || consumers == 2, "ping-pong is for two warpgroups");
 
 constexpr int outBlock = blockN / (GEMM_GATED ? 2 : 1);
@@ -191,7 +232,17 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                  const float* columnScale,  // [1] or [N]
                  const float* bias,         // [N]
                  float* statistics,         // [M, tiles of N]
-                 int m, int n, int k, i64 rowStride) {
+                 int m, int n, int k, i64 rowStride
+#if GEMM_FUSED
+                 ,
+                 const float* headWeights,  // [2, D]: queries, keys; w or 1 + w as the model has it
+                 const float* frequencies,  // [D / 2], radians a position
+                 const int* positions,      // [M]
+                 u32* packets,              // [M, tiles of N]
+                 u32* cleared,              // [M, tiles of N]
+                 float eps
+#endif
+) {
     extern __shared__ u8 dynamicShared[];
     const u32 shared = (sharedAddress(dynamicShared) + 1023u) & ~1023u;
     const u32 slots = shared, stagingBase = shared + stages * stageBytes;
@@ -199,6 +250,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
     const auto full = [&](u32 s) { return barriers + 8 * s; };
     const auto empty = [&](u32 s) { return barriers + 8 * (stages + s); };
     const auto residualBarrier = [&](u32 group) { return barriers + 8 * (2 * stages + group); };
+    const u32 constants = barriers + 256;  // weights of norms, frequencies
 
     const int warpgroup = threadIdx.x / 128;
     const u32 rank = clusterSize > 1 ? clusterRank() : 0;
@@ -218,52 +270,75 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
         for (u32 g = 0; g < consumers; ++g) barrierInit(residualBarrier(g), 1);
         barrierInitFence();
     }
+#if GEMM_HEAD
+    for (int i = threadIdx.x; i < 5 * GEMM_HEAD / 2; i += blockDim.x)
+        storeShared4(constants + 4 * i, asBits(i < 2 * GEMM_HEAD ? headWeights[i] : frequencies[i - 2 * GEMM_HEAD]));
+    if (clusterSize > 1) __syncthreads();
+#endif
     if (clusterSize > 1) clusterSync();
     else __syncthreads();
     dependencyRelease();
-    dependencyWait();
+    if (!GEMM_EARLY || warpgroup > 0) dependencyWait();
 
     if (warpgroup == 0) {
-        if constexpr (consumers == 2) registersShrink<40>();
+        if constexpr (consumers == 2) registersShrink<(GEMM_POST_NORM ? 24 : 40)>();
         if constexpr (consumers == 3) registersShrink<32>();
         if (threadIdx.x < 32 && electOne()) {
             Ring ring;
+            const auto loadB = [&](u32 b, u32 bar, int step, int rowB) {
+#pragma unroll
+                for (int piece = 0; piece < sliceRowsB; piece += boxRowsB) {
+                    const int offset = (GEMM_CLUSTER_M == 2 ? rank * sliceRowsB : 0) + piece;
+                    if constexpr (GEMM_CLUSTER_M == 2) {
+                        if constexpr (GEMM_B_RANK == 4) loadTileMulticast(b + offset * 128, mapB, bar, 3, step * tileK, 0, 0, (rowB + offset) / 16);
+                        else loadTileMulticast(b + offset * 128, mapB, bar, 3, step * tileK, rowB + offset);
+                    } else {
+                        if constexpr (GEMM_B_RANK == 4) loadTile(b + offset * 128, mapB, bar, step * tileK, 0, 0, (rowB + offset) / 16);
+                        else loadTile(b + offset * 128, mapB, bar, step * tileK, rowB + offset);
+                    }
+                }
+            };
+            const int early = GEMM_EARLY && firstTile < order.total ? min(stages, steps) : 0;
+            if (GEMM_EARLY) {
+                int tileRow, tileColumn;
+                order.locate(firstTile, rank, tileRow, tileColumn);
+                for (int step = 0; step < early; ++step) {
+                    barrierExpect(full(step), stageBytes);
+                    loadB(slots + step * stageBytes + bytesA, full(step), step, tileColumn * tileN);
+                }
+                dependencyWait();
+            }
             for (int tile = firstTile; tile < order.total; tile += tileStride) {
                 int tileRow, tileColumn;
                 order.locate(tile, rank, tileRow, tileColumn);
                 const int rowA = tileRow * tileM, rowB = tileColumn * tileN;
                 for (int step = 0; step < steps; ++step) {
-                    barrierWait(empty(ring.slot), ring.phase ^ 1);
                     const u32 a = slots + ring.slot * stageBytes, b = a + bytesA, bar = full(ring.slot);
-                    barrierExpect(bar, stageBytes);
+                    const bool asked = GEMM_EARLY && tile == firstTile && step < early;
+                    if (!asked) {
+                        barrierWait(empty(ring.slot), ring.phase ^ 1);
+                        barrierExpect(bar, stageBytes);
+                    }
                     if constexpr (GEMM_CLUSTER_N == 2)
                         loadTileMulticast(a + rank * sliceRowsA * 128, mapA, bar, 3, step * tileK, rowA + rank * sliceRowsA);
                     else
                         loadTile(a, mapA, bar, step * tileK, rowA);
-#pragma unroll
-                    for (int piece = 0; piece < sliceRowsB; piece += boxRowsB) {
-                        const int offset = (GEMM_CLUSTER_M == 2 ? rank * sliceRowsB : 0) + piece;
-                        if constexpr (GEMM_CLUSTER_M == 2) {
-                            if constexpr (GEMM_B_RANK == 4)
-                                loadTileMulticast(b + offset * 128, mapB, bar, 3, step * tileK, 0, 0, (rowB + offset) / 16);
-                            else
-                                loadTileMulticast(b + offset * 128, mapB, bar, 3, step * tileK, rowB + offset);
-                        } else {
-                            if constexpr (GEMM_B_RANK == 4) loadTile(b + offset * 128, mapB, bar, step * tileK, 0, 0, (rowB + offset) / 16);
-                            else loadTile(b + offset * 128, mapB, bar, step * tileK, rowB + offset);
-                        }
-                    }
+                    if (!asked) loadB(b, bar, step, rowB);
                     ring.advance();
                 }
             }
         }
     } else {
-        if constexpr (consumers == 2) registersGrow<232>();
+        if constexpr (consumers == 2) registersGrow<(GEMM_POST_NORM ? 240 : 232)>();
         if constexpr (consumers == 3) registersGrow<160>();
         const int group = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
-        const Arguments arguments{c, rowScale, columnScale, bias, statistics, m, n, GEMM_GATED ? n / 2 : n, ceilDivide(n, tileN), rowStride};
-        Epilogue epilogue{arguments, mapC, mapR, stagingBase + group * stagingBytes, residualBarrier(group), 0, group, warp, lane,
-                          threadIdx.x % 128 == 0};
+        const Arguments arguments{c, rowScale, columnScale, bias, statistics, m, n, GEMM_GATED ? n / 2 : n, ceilDivide(n, tileN), rowStride
+#if GEMM_FUSED
+                                  , headWeights, frequencies, positions, packets, cleared, eps, 1.0f / kTotal, 1.0f / n
+#endif
+        };
+        Epilogue epilogue{arguments, mapC, mapR, stagingBase + group * stagingBytes, residualBarrier(group),
+                          constants + (GEMM_POST_NORM ? group * tileN * 4 : 0), 0, group, warp, lane, threadIdx.x % 128 == 0};
         const auto release = [&](u32 slot) {
             if constexpr (clusterSize > 1) {
                 if (lane < clusterSize) barrierArriveRemote(empty(slot), lane);
@@ -281,10 +356,14 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
         for (int tile = firstTile + own; tile < order.total; tile += stride) {
             int tileRow, tileColumn;
             order.locate(tile, rank, tileRow, tileColumn);
-            if (GEMM_RESIDUAL && !GEMM_DIRECT_STORE) {
+            const auto askForResidual = [&] {
                 if (epilogue.leader) storeWaitRead<0>();
                 epilogue.prefetchResidual(tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64), tileColumn * outTile, 0);
-            }
+            };
+            // With a norm the residual is asked for once the operands flow: before them it would delay the first product.
+            if (GEMM_RESIDUAL && !GEMM_DIRECT_STORE && !GEMM_POST_NORM) askForResidual();
+            Rows ofRows;
+            epilogue.prepare(ofRows, tileRow);
             if (GEMM_PINGPONG) namedSync(1 + group, 256);
             const u32 rowsA = GEMM_PINGPONG ? 0 : group * blocksM * 64 * 128;
 
@@ -309,6 +388,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                         mmaWait<1>();
                         release(previous);
                     }
+                    if (GEMM_POST_NORM && step == min(2, steps - 1)) askForResidual();
                     previous = ring.slot;
                     ring.advance();
                 }
@@ -424,7 +504,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                 }
             }
 #endif
-            epilogue.run(acc, tileRow, tileColumn);
+            epilogue.run(acc, ofRows, tileRow, tileColumn);
             if (GEMM_PINGPONG) ring.advance(steps);
         }
         if (!GEMM_DIRECT_STORE && epilogue.leader) storeWait<0>();

@@ -11,7 +11,9 @@
 // Shapes. ids [T] int32; table [V, C] ROWS_TABLE; x, x' [T, C] ROWS_RESIDUAL (may be one buffer: every row is read before it is
 // written); y [T, C] ROWS_BRANCH; h [T, C] ROWS_OUTPUT; weights [C] ROWS_WEIGHT; offsets [S + 1] int32, ascending from 0: sequence s
 // holds rows offsets[s] .. offsets[s + 1] - 1. Everything row-major without gaps, pointers 16-byte aligned, C a multiple of 8.
-// ROWS_NEXT 0 leaves h out (h and its weight may be null). An id outside 0 .. V - 1 gives a row of NaN, a sequence of no rows a vector of zeros.
+// ROWS_NEXT 0 leaves h out. ROWS_NEXT 2 writes the sums of squares that the norm needs instead, for GEMM_ROW_SCALE 3 of
+// Operators/GemmHopper.cu: h is then [T, ROWS_PARTS] fp32, the sum and zeros behind it, and its weight is not read.
+// An id outside 0 .. V - 1 gives a row of NaN, a sequence of no rows a vector of zeros.
 //
 // Mapping. ROWS_LANES threads own a row, 8 columns at a time: 16 lanes hold 640 columns in five whole pieces each, 32 lanes 1,024 in four. Above
 // 32 lanes a block owns one row. A block has ROWS_BLOCK threads and takes ROWS_BLOCK / ROWS_LANES rows; nothing loops, so a row's loads are
@@ -63,8 +65,11 @@
 #ifndef ROWS_SANDWICH
 #define ROWS_SANDWICH 0
 #endif
-#ifndef ROWS_NEXT
+#ifndef ROWS_NEXT  // 0 none, 1 h, 2 sums of squares
 #define ROWS_NEXT 1
+#endif
+#ifndef ROWS_PARTS
+#define ROWS_PARTS 4
 #endif
 #ifndef ROWS_POOL  // 0 last, 1 mean, 2 first
 #define ROWS_POOL 0
@@ -82,7 +87,8 @@ constexpr int columns = ROWS_COLUMNS, lanes = ROWS_LANES, pieces = columns / 8, 
 constexpr int rowsPerBlock = ROWS_BLOCK / lanes;
 constexpr bool whole = pieces % lanes == 0;
 static_assert(columns % 8 == 0 && ROWS_BLOCK % lanes == 0 && ROWS_BLOCK >= 32, "whole pieces, whole rows, whole warps");
-static_assert(lanes == 16 || lanes == 32 || ((lanes == 64 || lanes == 128 || lanes == 256) && rowsPerBlock == 1), "a row has 16 or 32 lanes, or a block");
+static_assert(lanes == 16 || lanes == 32 || ((lanes == 64 || lanes == 128 || lanes == 256) && rowsPerBlock == 1),
+              "a row has 16 or 32 lanes, or a block");
 
 // Eight columns as they lie in memory.
 template <DType T> struct Piece { u32 words[2 * ByteSize<T>::value]; };
@@ -168,8 +174,12 @@ APUS_DEVICE void afterPredecessors() {
 
 // h = norm(x, w) of a row held in pieces; `squares` is this thread's part of the sum.
 APUS_DEVICE void storeNext(Piece<residualType> (&x)[perLane], float squares, const void* weight, void* h, i64 row, float eps, bool active) {
-    const float factor = normFactor(rowSum(squares), eps);
+    const float sum = rowSum(squares), factor = normFactor(sum, eps);
     if (!active) return;
+    if (ROWS_NEXT == 2) {
+        if (laneOf() < ROWS_PARTS) static_cast<float*>(h)[row * ROWS_PARTS + laneOf()] = laneOf() == 0 ? sum : 0.0f;
+        return;
+    }
 #pragma unroll
     for (int i = 0; i < perLane; ++i) {
         const int piece = laneOf() + i * lanes;
@@ -423,7 +433,8 @@ apus_rows_cache(const u16* keys,    // row t at keys + t * stride: [rows, width]
         const i64 row = index / units, column = (index - row * units) * 8;
         const i64 to = slots ? slots[row] : static_cast<i64>(start) + row;
         if (to < 0 || to >= capacity) continue;
-        const Vec4 k = *reinterpret_cast<const Vec4*>(keys + row * stride + column), v = *reinterpret_cast<const Vec4*>(values + row * stride + column);
+        const Vec4 k = *reinterpret_cast<const Vec4*>(keys + row * stride + column);
+        const Vec4 v = *reinterpret_cast<const Vec4*>(values + row * stride + column);
         *reinterpret_cast<Vec4*>(keyCache + to * width + column) = k;
         *reinterpret_cast<Vec4*>(valueCache + to * width + column) = v;
     }
