@@ -30,9 +30,9 @@ package struct WeightMatrix: @unchecked Sendable {
         self.name = name
         self.rows = rows
         self.columns = columns
-        owner = tensor.data
-        // An empty Data may have no address; a tensor of a validated spec has at least one element.
-        guard let base = owner.withUnsafeBytes({ $0.baseAddress }) else {
+        // A few bytes lie inside the Data value itself, where no address outlives the call below; behind a tail they lie on the heap.
+        owner = tensor.data.count < 32 ? tensor.data + Data(count: 32) : tensor.data
+        guard !tensor.data.isEmpty, let base = owner.withUnsafeBytes({ $0.baseAddress }) else {
             throw TransformerError(.wrongShape, "tensor '\(name)' is empty")
         }
         self.base = base
