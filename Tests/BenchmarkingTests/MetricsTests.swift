@@ -2,7 +2,7 @@ import Benchmarking
 import Tensors
 import Testing
 
-/// Row by hand: what times say about work.
+/// What times say about work, worked out by hand.
 @Suite struct MetricsTests {
     private let peaks = Peaks(bf16: 1000e12, fp8: 2000e12, fp32: 60e12, bandwidth: 5e12, source: "a test")
 

@@ -3,7 +3,7 @@ import Operators
 import Tensors
 import Testing
 
-/// Row B16: what has no elements gives what has no elements.
+/// What has no elements gives what has no elements.
 @Suite struct EmptyTensorTests {
     private func empty(_ shape: [Int], _ dtype: DType = .float32) throws -> HostTensor { try HostTensor([], shape: shape, as: dtype) }
 

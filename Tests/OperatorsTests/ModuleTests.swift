@@ -3,7 +3,7 @@ import Operators
 import Tensors
 import Testing
 
-/// Row B14, on the CPU.
+/// Layers that own weights, on the CPU.
 @Suite struct ModuleTests {
     private func withCheckpoint(_ tensors: [(String, HostTensor)], _ body: (SafetensorsCheckpoint) throws -> Void) throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("apus-operators-\(UUID().uuidString)")

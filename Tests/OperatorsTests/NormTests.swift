@@ -25,7 +25,7 @@ import Testing
         #expect(try !Comparison(norm(!unitOffset), golden, Tolerance(absolute: 0.1, relative: 0.1)).passes)
     }
 
-    /// Row B3: half rotation pairs 0 with 2 and 1 with 3; the interleaved form would pair 0 with 1.
+    /// Half rotation pairs 0 with 2 and 1 with 3; the interleaved form would pair 0 with 1.
     @Test func theRotationIsTheHalfOne() throws {
         let ones = try HostTensor.constant(1, [4])
         // A quarter turn of every pair, of a row whose norm is 1.
@@ -49,7 +49,7 @@ import Testing
         #expect(y.bytes == z.bytes)
     }
 
-    /// Row B4: [S, D] and [1, S, 1, D] are the same.
+    /// [S, D] and [1, S, 1, D] are the same.
     @Test func tablesOfFourDimensions() throws {
         let x = try Goldens.tensor("rows.float.x")
         let weight = try Goldens.tensor("rows.float.weight")
@@ -82,7 +82,7 @@ import Testing
         #expect(error?.tensor == "positions[1]")
     }
 
-    /// Row B16.
+    /// What is no number stays in its row.
     @Test(arguments: [Float.nan, .infinity])
     func whatIsNoNumberStaysInItsRow(value: Float) throws {
         var values = try HostTensor.ramp([5, 33]).float32()

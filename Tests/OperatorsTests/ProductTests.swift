@@ -24,7 +24,7 @@ import Testing
         }
     }
 
-    /// Row B6: the activation is on the gate.
+    /// The activation is on the gate.
     @Test func theActivationIsNotOnTheOtherHalf() throws {
         let (x, gate, up) = (try Goldens.tensor("mlp.x"), try Goldens.tensor("mlp.gate"), try Goldens.tensor("mlp.up"))
         let wrong = try Goldens.tensor("mlp.wrong")
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    /// Row B11: against the product of what was quantised.
+    /// Against the product of what was quantised.
     @Test func float8ProductOfValues() throws {
         let (a, b) = (try HostTensor.ramp([17, 200]), try HostTensor.ramp([23, 200], step: 0.21))
         let exact = try CPUReference.gemm(a, b).float32()

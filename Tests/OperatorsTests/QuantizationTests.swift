@@ -18,7 +18,7 @@ import Testing
         #expect(try Comparison(back, x, tolerance).passes)
     }
 
-    /// Row B8: a million casts, as PyTorch makes them.
+    /// A million casts, as PyTorch makes them.
     @Test(arguments: [(Float8Format.e4m3, Float8Overflow.saturate), (.e5m2, .propagate)])
     func aMillionCasts(format: Float8Format, overflow: Float8Overflow) throws {
         var state: UInt64 = 42
@@ -75,7 +75,7 @@ import Testing
         #expect(result.codes.bytes[1] == 0x7E)
     }
 
-    /// Row B10.
+    /// A value that fits no scale that was tried is told.
     @Test func overflowIsHandledOrTold() throws {
         let x = try HostTensor([1, -2, 1e5], shape: [3])
         let fitting = try CPUReference.quantizeHandlingOverflow(x, scale: 100, maximumAttempts: 3)

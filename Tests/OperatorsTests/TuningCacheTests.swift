@@ -4,7 +4,7 @@ import Operators
 import Tensors
 import Testing
 
-/// Row B23, without a GPU.
+/// Tuned choices on disk, without a GPU.
 @Suite struct TuningCacheTests {
     private let identity = TuningIdentity(device: "NVIDIA H200", computeCapability: "9.0", driver: "580.1", kernel: "abc")
     private let key = TuningKey(operation: "rmsNorm", inputType: .bfloat16, outputType: .bfloat16, sizes: [640, 0])

@@ -2,7 +2,7 @@ import Operators
 import Tensors
 import Testing
 
-/// Rows B24 and B25, as far as they need no GPU.
+/// Spaces, legality and tables of choices, without a GPU.
 @Suite struct TuningTests {
     static let keys = [
         TuningKey(operation: "gemm", inputType: .bfloat16, outputType: .bfloat16, sizes: [8192, 4096, 640]),

@@ -4,7 +4,7 @@ import Operators
 import Tensors
 import Testing
 
-/// Row B15: every fault, through the checks that the CPU reference and the launches share, with the fields of its error.
+/// Every fault, through the checks that the CPU reference and the launches share, with the fields of its error.
 @Suite struct ValidationTests {
     struct Fault: Sendable, CustomTestStringConvertible {
         let title: String

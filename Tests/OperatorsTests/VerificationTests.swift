@@ -8,7 +8,6 @@ import Testing
 
 /// The rule, and the cases, without a GPU.
 @Suite struct VerificationTests {
-    /// Row B20.
     @Test func theRule() throws {
         let expected = try HostTensor([1, 2, -4, 0, .nan, .infinity], shape: [2, 3])
         func compare(_ values: [Float], _ tolerance: Tolerance = Tolerance(absolute: 0.01, relative: 0.1)) throws -> Comparison {

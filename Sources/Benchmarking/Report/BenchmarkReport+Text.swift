@@ -29,6 +29,7 @@ extension BenchmarkReport {
                     + "\(BenchmarkFormat.microseconds(row.spread.p10)) to \(BenchmarkFormat.microseconds(row.spread.p90)))  "
                     + pad(BenchmarkFormat.rate(metrics, group.work), 14, true) + pad(BenchmarkFormat.percent(metrics.shareOfRoof), 7, true)
                     + (row.note.isEmpty ? "" : "  \(row.note)"))
+            if case .passed(let text) = row.check { lines.append("      \(text)") }
             if case .failed(let reason) = row.check { lines.append("      wrong: \(reason)") }
         }
         lines += group.remarks.map { "    ! \($0)" }

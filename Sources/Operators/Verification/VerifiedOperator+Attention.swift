@@ -1,7 +1,7 @@
 import Tensors
 
 extension VerifiedOperator {
-    /// Row B26. Values are normal; the weights are rounded to the operands' type before they meet them.
+    /// Values are normal; the weights are rounded to the operands' type before they meet them.
     private static func tolerance(_ dtype: DType) -> Tolerance {
         dtype == .bfloat16 ? Tolerance(absolute: 8e-3, relative: 1e-2) : Tolerance(absolute: 1e-3, relative: 2e-3)
     }

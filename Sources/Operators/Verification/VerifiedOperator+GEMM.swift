@@ -48,7 +48,7 @@ extension VerifiedOperator {
         }
     }
 
-    /// Row B27: fp32 without TF32, 1e-5 against double precision.
+    /// Fp32 without TF32, 1e-5 against double precision.
     static let floatGEMM = VerifiedOperator("gemm of fp32") { (random, path) throws(OperatorError) in
         let (m, n, k) = (random.size(upTo: 300), random.size(upTo: 300), random.size(upTo: 1025))
         let a = try random.tensor([m, k], .float32)
@@ -68,7 +68,7 @@ extension VerifiedOperator {
         }
     }
 
-    /// Row B6: 1e-2 and 1e-4; fp32 to 1e-4 and 1e-5.
+    /// 1e-2 and 1e-4; fp32 to 1e-4 and 1e-5.
     static let gatedMLP = VerifiedOperator("gatedMLP", paths: [.hopper, .generic]) { (random, path) throws(OperatorError) in
         let dtype = path == .generic ? random.floatType() : random.float16Type()
         let (m, hidden) = (random.size(upTo: 300), inner(&random, path, multiple: 8))
@@ -106,7 +106,7 @@ extension VerifiedOperator {
         }
     }
 
-    /// Row B11: 1e-2 against the product of the decoded operands; results are of size about 1, and the tensor cores' sums of 128 keep about 14 bits.
+    /// 1e-2 against the product of the decoded operands; results are of size about 1, and the tensor cores' sums of 128 keep about 14 bits.
     private static let float8Tolerance = Tolerance(absolute: 2e-3, relative: 1e-2)
 
     static let fp8Gemm = VerifiedOperator("fp8Gemm", paths: [.hopper, .generic]) { (random, path) throws(OperatorError) in
@@ -145,7 +145,7 @@ extension VerifiedOperator {
         }
     }
 
-    /// Row B13: the layer, and the layer after its weights were written over.
+    /// The layer, and the layer after its weights were written over.
     static let fp8Linear = VerifiedOperator("fp8Linear") { (random, _) throws(OperatorError) in
         let (m, n, k) = (random.size(upTo: 200), random.size(upTo: 300), random.size(upTo: 600))
         let dtype = random.floatType()

@@ -3,7 +3,7 @@ import Tensors
 extension VerifiedOperator {
     static var quantizationCases: [VerifiedOperator] { [quantize, dequantize] }
 
-    /// Rows B8 and B9: codes and scales bit for bit.
+    /// Codes and scales bit for bit.
     private static let quantize = VerifiedOperator("quantize") { (random, path) throws(OperatorError) in
         let dtype = random.floatType()
         let format = random.choose(Float8Format.allCases)
