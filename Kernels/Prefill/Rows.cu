@@ -176,21 +176,21 @@ APUS_DEVICE void afterPredecessors() {
 APUS_DEVICE void storeNext(Piece<residualType> (&x)[perLane], float squares, const void* weight, void* h, i64 row, float eps, bool active) {
     const float sum = rowSum(squares), factor = normFactor(sum, eps);
     if (!active) return;
-    if (ROWS_NEXT == 2) {
+    if constexpr (ROWS_NEXT == 2) {
         if (laneOf() < ROWS_PARTS) static_cast<float*>(h)[row * ROWS_PARTS + laneOf()] = laneOf() == 0 ? sum : 0.0f;
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int i = 0; i < perLane; ++i) {
-        const int piece = laneOf() + i * lanes;
-        if (!inside(piece)) continue;
-        hold(x[i]);
-        float v[8], w[8];
-        unpackPiece<residualType>(v, x[i]);
-        loadWeights(w, weight, piece * 8);
+        for (int i = 0; i < perLane; ++i) {
+            const int piece = laneOf() + i * lanes;
+            if (!inside(piece)) continue;
+            hold(x[i]);
+            float v[8], w[8];
+            unpackPiece<residualType>(v, x[i]);
+            loadWeights(w, weight, piece * 8);
 #pragma unroll
-        for (int j = 0; j < 8; ++j) v[j] *= factor * w[j];
-        storePiece<outputType>(h, row * columns + piece * 8, packPiece<outputType>(v));
+            for (int j = 0; j < 8; ++j) v[j] *= factor * w[j];
+            storePiece<outputType>(h, row * columns + piece * 8, packPiece<outputType>(v));
+        }
     }
 }
 
