@@ -17,7 +17,9 @@ struct DeviceArguments: ParsableArguments {
     @Option(help: "auto, cpu, cuda or cuda:N.")
     var device: DeviceSelection = .automatic
 
-    @Option(help: "Kernels of the GPU: automatic, hopper (compute capability 9.0 only) or generic (8.0 and newer).")
+    @Option(
+        name: [.customLong("kernel-path"), .customLong("path")],
+        help: "Kernels of the GPU: automatic, hopper (compute capability 9.0 only) or generic (8.0 and newer).")
     var kernels: KernelPath = .automatic
 
     @Option(help: "CPU threads; one a processor when left out.")
@@ -38,7 +40,10 @@ extension DeviceSelection: ExpressibleByArgument {
     public var defaultValueDescription: String { description }
 }
 
-extension KernelPath: ExpressibleByArgument {}
+extension KernelPath: ExpressibleByArgument {
+    /// `all` is for verifications, which run on every path then.
+    public init?(argument: String) { self.init(rawValue: argument == "all" ? Self.automatic.rawValue : argument) }
+}
 
 extension ReplicaCount: ExpressibleByArgument {
     public init?(argument: String) { self.init(argument) }

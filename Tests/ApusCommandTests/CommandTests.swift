@@ -130,6 +130,12 @@ struct CommandTests {
         }
     }
 
+    @Test func infoListsCompiledKernels() throws {
+        let run = try CommandLineRun(["info", "--kernels"])
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(run.output.hasPrefix("kernel") && run.output.contains("compiled files in"))
+    }
+
     @Test func verifyPassesAndReports() throws {
         try withModel { model, _ in
             let run = try CommandLineRun(["verify", model])

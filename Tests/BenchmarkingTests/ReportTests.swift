@@ -11,7 +11,8 @@ import Testing
     static func report(_ check: BenchmarkCheck = .passed("12 samples"), scale: Double = 1) throws -> BenchmarkReport {
         let machine = BenchmarkMachine(
             device: "Test <GPU>", computeCapability: "9.0", driver: "1.2 (CUDA 13.0)", versions: ["NVRTC": "13.0"],
-            peaks: Peaks(bf16: 1e15, fp8: nil, bandwidth: 4.8e12, source: "paper"))
+            peaks: Peaks(bf16: 1e15, fp8: nil, bandwidth: 4.8e12, source: "paper"),
+            ceilings: Peaks(bf16: 7e14, bandwidth: 4.125e12, source: "measured"))
         var report = BenchmarkReport(
             title: "a \"test\" & more", command: "apus bench", version: "0", date: "2026-11-21T00:00:00Z", machine: machine, method: "5 runs")
         let work = Work.product(m: 8192, n: 640, k: 1024, input: .bfloat16, output: .bfloat16)
@@ -31,7 +32,7 @@ import Testing
         let report = try Self.report()
         #expect(report.groups[0].speedup == 2)
         #expect(report.groups[1].speedup == nil)
-        #expect(report.text.contains("2.00 x the fastest peer"))
+        #expect(report.text.contains("2.00 x the fastest peer") && report.text.contains("measured: 4.1 TB/s, 700 TFLOP/s in bf16"))
     }
 
     @Test func aReportReadsBackAsItself() throws {

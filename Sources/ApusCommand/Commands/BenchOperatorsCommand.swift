@@ -70,6 +70,7 @@ struct BenchOperatorsCommand: ParsableCommand {
         var report = BenchmarkReport(
             title: "apus bench operators", command: CommandLine.arguments.joined(separator: " "), version: reports.version,
             date: ReportArguments.now, machine: try bench.machine(), method: timing.options.description + (overlap ? ", launches overlap" : ""))
+        report.machine.ceilings = try bench.ceilings()
         for line in report.headLines { try output.writeLine(line) }
         var failures = 0
         for test in cases {

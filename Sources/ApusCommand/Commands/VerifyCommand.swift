@@ -35,7 +35,7 @@ struct VerifyCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        if operators { return try OperatorVerificationReport(seed: seed, cases: cases).run(on: model.device.device) }
+        if operators { return try OperatorVerificationReport(seed: seed, cases: cases).run(on: model.device.device, path: model.device.kernels) }
         let loaded: [LoadedModel]
         if model.model == nil {
             var all: [LoadedModel] = []

@@ -10,9 +10,6 @@ struct OperatorCaseArguments: ParsableArguments {
     @Option(name: .customLong("operator"), help: "Verify this operator; may be given more than once. All when left out.")
     var names: [String] = []
 
-    @Option(help: "hopper, generic or all.")
-    var path: PathSelection = .all
-
     @Flag(help: "Use the choices that 'apus tune' kept for this GPU.")
     var tuned = false
 
@@ -21,19 +18,6 @@ struct OperatorCaseArguments: ParsableArguments {
 
     func validate() throws {
         if cases < 1 || cases > 100_000 { throw ValidationError("--cases is \(cases), expected 1 to 100000") }
-    }
-}
-
-/// A kernel path as the command line says it.
-enum PathSelection: String, ExpressibleByArgument, CaseIterable {
-    case hopper, generic, all
-
-    var path: KernelPath {
-        switch self {
-        case .hopper: .hopper
-        case .generic: .generic
-        case .all: .automatic
-        }
     }
 }
 

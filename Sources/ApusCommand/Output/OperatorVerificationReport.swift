@@ -11,11 +11,12 @@ struct OperatorVerificationReport {
     /// Failures of one operator that are told in full.
     private static let shownFailures = 5
 
-    func run(on selection: DeviceSelection) throws {
+    /// - Parameter path: Only this path; all when automatic.
+    func run(on selection: DeviceSelection, path: KernelPath) throws {
         let device = try selection.requireGPU(for: "verify --operators")
         let context = try OperatorContext(Context(device), overlapsLaunches: cases.overlap)
         if cases.tuned { try OperatorTuning.announce(loadingInto: context) }
-        let verification = OperatorVerification(seed: seed, caseCount: cases.cases, names: cases.names, path: cases.path.path)
+        let verification = OperatorVerification(seed: seed, caseCount: cases.cases, names: cases.names, path: path)
         let output = Output.standard
         try output.writeLine(
             "\(device), compute capability \(device.computeCapability), driver for CUDA \(try Driver.shared().version), seed \(seed), "

@@ -58,6 +58,26 @@ package final class OperatorBenchmark {
         return machine
     }
 
+    /// What this GPU reaches today: the rate of a copy of 2 GiB by the driver, read and written bytes counted, and cuBLASLt's in bf16 at 8192 cubed.
+    package func ceilings() throws -> Peaks {
+        let byteCount = 1 << 31
+        let buffers = try (0..<2).map { _ in try inputs.tensor(.bfloat16, [byteCount / 2]) }
+        let copy = try suite.medianSeconds { [context] _ in
+            try context.stream.copy(BenchmarkInputs.region(buffers[0]), to: BenchmarkInputs.region(buffers[1]))
+        }
+        var ceilings = Peaks(bandwidth: 2 * Double(byteCount) / copy, source: "measured here, a copy and cuBLASLt at 8192 cubed")
+        let size = 8192
+        let product = MatrixProduct(m: size, n: size, k: size, a: .bfloat16, b: .bfloat16, output: .bfloat16)
+        guard let library = matrixLibrary, let plan = try? MatrixPlan(product, library: library) else { return ceilings }
+        let a = try (0..<2).map { _ in try inputs.tensor(.bfloat16, [size, size]) }
+        let c = try context.tensor(.bfloat16, [size, size])
+        let seconds = try suite.medianSeconds { [context] _ in
+            try plan.run(a: a[0].address, b: a[1].address, output: c.address, on: context.stream)
+        }
+        ceilings.bf16 = Work.product(m: size, n: size, k: size, input: .bfloat16, output: .bfloat16).operations / seconds
+        return ceilings
+    }
+
     /// Measures one case.
     package func run(_ test: Case) throws -> BenchmarkGroup {
         var peers: [(name: String, samples: [Double])] = []

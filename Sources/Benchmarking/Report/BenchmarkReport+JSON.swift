@@ -26,13 +26,12 @@ extension BenchmarkReport {
             ("device", Self.quoted(machine.device)), ("compute_capability", Self.quoted(machine.computeCapability)),
             ("driver", Self.quoted(machine.driver)),
             ("versions", Self.object(machine.versions.sorted { $0.key < $1.key }.map { ($0.key, Self.quoted($0.value)) })),
-            ("peaks", peaksJSON),
+            ("peaks", Self.json(machine.peaks)), ("ceilings", machine.ceilings.map { Self.json($0) } ?? "null"),
         ])
     }
 
-    private var peaksJSON: String {
-        let peaks = machine.peaks
-        return Self.object([
+    private static func json(_ peaks: Peaks) -> String {
+        Self.object([
             ("bf16", Self.number(peaks.bf16)), ("fp8", Self.number(peaks.fp8)), ("fp32", Self.number(peaks.fp32)),
             ("bytes_per_second", Self.number(peaks.bandwidth)), ("source", Self.quoted(peaks.source)),
         ])
@@ -81,7 +80,6 @@ extension BenchmarkReport {
         }
         func string(_ name: String) -> String { value[name]?.stringValue ?? "" }
         let machine = value["machine"]
-        let peaks = machine?["peaks"]
         self.init(
             title: string("title"), command: string("command"), version: string("version"), date: string("date"),
             machine: BenchmarkMachine(
@@ -89,11 +87,15 @@ extension BenchmarkReport {
                 driver: machine?["driver"]?.stringValue ?? "",
                 versions: Dictionary(
                     uniqueKeysWithValues: (machine?["versions"]?.objectValue ?? [:]).compactMap { key, value in value.stringValue.map { (key, $0) } }),
-                peaks: Peaks(
-                    bf16: peaks?["bf16"]?.doubleValue, fp8: peaks?["fp8"]?.doubleValue, fp32: peaks?["fp32"]?.doubleValue,
-                    bandwidth: peaks?["bytes_per_second"]?.doubleValue, source: peaks?["source"]?.stringValue ?? "")),
+                peaks: Self.peaks(machine?["peaks"]), ceilings: machine?["ceilings"]?.objectValue == nil ? nil : Self.peaks(machine?["ceilings"])),
             method: string("method"))
         groups = try (value["groups"]?.arrayValue ?? []).map { try Self.group($0) }
+    }
+
+    private static func peaks(_ value: JSONValue?) -> Peaks {
+        Peaks(
+            bf16: value?["bf16"]?.doubleValue, fp8: value?["fp8"]?.doubleValue, fp32: value?["fp32"]?.doubleValue,
+            bandwidth: value?["bytes_per_second"]?.doubleValue, source: value?["source"]?.stringValue ?? "")
     }
 
     private static func group(_ value: JSONValue) throws -> BenchmarkGroup {

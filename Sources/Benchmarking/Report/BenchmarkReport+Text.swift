@@ -2,10 +2,19 @@ extension BenchmarkReport {
     /// What was measured on what, for the head of a report.
     package var headLines: [String] {
         let versions = machine.versions.sorted { $0.key < $1.key }.map { ", \($0.key) \($0.value)" }.joined()
-        return [
+        let lines = [
             "\(title): \(machine.device), compute capability \(machine.computeCapability), driver \(machine.driver)\(versions)",
             "\(date), \(version), \(command)", "\(method); shares are of \(machine.peaks.source)",
         ]
+        return lines + (machine.ceilings.map { [Self.line($0)] } ?? [])
+    }
+
+    private static func line(_ ceilings: Peaks) -> String {
+        let rates = [
+            ceilings.bandwidth.map { "\(BenchmarkFormat.scaled($0 / 1e12)) TB/s" },
+            ceilings.bf16.map { "\(BenchmarkFormat.scaled($0 / 1e12)) TFLOP/s in bf16" },
+        ]
+        return "\(ceilings.source): \(rates.compactMap { $0 }.joined(separator: ", "))"
     }
 
     /// The report as lines for a terminal: a block for each group, its rows below.

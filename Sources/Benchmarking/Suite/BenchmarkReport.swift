@@ -44,14 +44,20 @@ package struct BenchmarkMachine: Sendable, Equatable {
     package var driver: String
     /// Versions of compilers and libraries, by name.
     package var versions: [String: String]
+    /// Rates on paper.
     package var peaks: Peaks
+    /// Rates that this machine reached in this run; nil where nobody measured them.
+    package var ceilings: Peaks?
 
-    package init(device: String, computeCapability: String, driver: String, versions: [String: String], peaks: Peaks) {
+    package init(
+        device: String, computeCapability: String, driver: String, versions: [String: String], peaks: Peaks, ceilings: Peaks? = nil
+    ) {
         self.device = device
         self.computeCapability = computeCapability
         self.driver = driver
         self.versions = versions
         self.peaks = peaks
+        self.ceilings = ceilings
     }
 
     /// A GPU, with NVRTC's version where it is there.
