@@ -12,7 +12,7 @@ public final class OperatorContext: Sendable {
     /// Whether a kernel may start while the one ahead of it in the stream still runs (compute capability 9.0): less than a microsecond a launch.
     /// Norms then read their weights before the kernel ahead has ended, so weights must not be computed by work that is still in the stream.
     public let overlapsLaunches: Bool
-    /// Tuned choices; empty until someone fills it.
+    /// Tuned choices, which the operators use in place of their own; empty until ``loadTuning(from:)`` or someone else fills it.
     public let tuning = TuningTable()
     package let compiler: Compiler
     package let architecture: Architecture

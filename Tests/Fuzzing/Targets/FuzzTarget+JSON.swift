@@ -1,7 +1,7 @@
 import JSON
 
 extension FuzzTarget {
-    /// The JSON value and the skipping reader, which must agree.
+    /// The JSON value and the skipping reader, which must agree, and the value's own text.
     static let json = FuzzTarget(
         name: "json",
         seeds: [
@@ -31,6 +31,10 @@ extension FuzzTarget {
                 throw error
             }
             guard isSkipped else { throw FuzzViolation("a text was read that skipping refuses") }
-            _ = value.typeName
+            // The text of the value is a value again, and the same text (numbers beyond a double are null in it).
+            let text = value.text
+            guard let again = try? JSONValue(parsing: text), again.text == text else {
+                throw FuzzViolation("a value's text does not read back: \(text.prefix(200))")
+            }
         })
 }
