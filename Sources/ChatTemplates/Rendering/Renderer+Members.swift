@@ -67,6 +67,11 @@ extension Renderer {
     /// An attribute of the Python object itself, nil where it has none of that name.
     func ownAttribute(_ name: String, of value: Value) throws -> Value? {
         if case .undefined(let undefined) = value { throw undefined.failure }
+        // No attribute has so long a name, and String's comparisons take their time over a long run of combining marks.
+        if name.utf8.count > 64 {
+            guard case .namespace(let namespace) = value else { return nil }
+            return namespace.attributes[name]
+        }
         // Every object has some, all are private, and only a key of an object could bear such a name.
         if name.hasPrefix("__"), name.hasSuffix("__"), Self.privateAttributes.contains(name) { return Self.unsafe(name, of: value) }
         switch value {

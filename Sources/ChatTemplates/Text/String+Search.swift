@@ -3,7 +3,7 @@
 /// All work on UTF-8 bytes, whose order and matches are those of the code points.
 extension String {
     /// Equality of code points, as Python has it.
-    func isIdentical(to other: String) -> Bool { self == other && utf8.elementsEqual(other.utf8) }
+    func isIdentical(to other: String) -> Bool { utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8) }
 
     /// Order of code points, as Python has it.
     func precedes(_ other: String) -> Bool { utf8.lexicographicallyPrecedes(other.utf8) }

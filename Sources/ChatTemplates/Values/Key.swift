@@ -66,7 +66,9 @@ enum Key: Hashable {
         case .undefined: hasher.combine(2)
         case .integer(let value): hasher.combine(value)
         case .double(let value): hasher.combine(value)
-        case .string(let text): hasher.combine(text)
+        case .string(let text):
+            // By code points, as keys are compared; String's own hash would bring combining marks into order first, at quadratic cost.
+            for byte in text.utf8 { hasher.combine(byte) }
         case .spelled: break
         case .tuple(let keys): hasher.combine(keys)
         }
