@@ -65,6 +65,9 @@ package struct BenchmarkComparison: Sendable {
                 + " -> " + BenchmarkFormat.pad(BenchmarkFormat.microseconds(line.present), 9, right: true) + " us  "
                 + BenchmarkFormat.ratio(line.speedup) + (line.isWithinSpread ? " (within the spread)" : "") + "\n"
         }
-        return result + unmatched.map { "- \($0)\n" }.joined()
+        // A part of the cases compared with all of them leaves many over.
+        let shown = 8
+        for text in unmatched.prefix(shown) { result += "- \(text)\n" }
+        return unmatched.count > shown ? result + "- and \(unmatched.count - shown) more\n" : result
     }
 }

@@ -47,8 +47,8 @@ struct RooflinePlot {
     private let size = (width: 900.0, height: 420.0)
     private let margin = (left: 60.0, bottom: 40.0, top: 15.0, right: 20.0)
     /// Decades of the axes.
-    private let x = (low: -1.0, high: 4.0)
-    private let y = (low: 10.0, high: 15.6)
+    private let x = (low: 0.0, high: 4.0)
+    private let y = (low: 12.0, high: 15.6)
 
     init(_ report: BenchmarkReport) { self.report = report }
 
@@ -67,7 +67,7 @@ struct RooflinePlot {
             let (at, bottom) = place(pow(10, Double(decade)), pow(10, y.low))
             body +=
                 SVG.line(at, bottom, at, margin.top, SVG.grid)
-                + SVG.text(at, bottom + 16, decade < 0 ? "0.1" : "\(Int(pow(10, Double(decade))))", anchor: "middle")
+                + SVG.text(at, bottom + 16, "\(Int(pow(10, Double(decade))))", anchor: "middle")
         }
         for decade in Int(y.low)...Int(y.high) {
             let (left, at) = place(pow(10, x.low), pow(10, Double(decade)))

@@ -35,7 +35,10 @@ public struct Comparison: Sendable {
         public let actual: Double
         public let expected: Double
 
-        public var description: String { "\(index): \(actual), expected \(expected)" }
+        public var description: String { "\(index): \(Self.text(actual)), expected \(Self.text(expected))" }
+
+        /// A NaN without its sign and payload.
+        private static func text(_ value: Double) -> String { value.isNaN ? "nan" : "\(value)" }
     }
 
     public let tolerance: Tolerance
