@@ -11,6 +11,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Common/Barrier.cuh")
 #embed "../../Kernels/Common/Barrier.cuh" suffix(, )
     END
+    BEGIN("Common/Exchange.cuh")
+#embed "../../Kernels/Common/Exchange.cuh" suffix(, )
+    END
     BEGIN("Common/Float8.cuh")
 #embed "../../Kernels/Common/Float8.cuh" suffix(, )
     END
@@ -34,6 +37,27 @@ static const apus_kernel_file files[] = {
     END
     BEGIN("Common/WarpgroupMMA.cuh")
 #embed "../../Kernels/Common/WarpgroupMMA.cuh" suffix(, )
+    END
+    BEGIN("Decode/Attention.cuh")
+#embed "../../Kernels/Decode/Attention.cuh" suffix(, )
+    END
+    BEGIN("Decode/Megakernel.cu")
+#embed "../../Kernels/Decode/Megakernel.cu" suffix(, )
+    END
+    BEGIN("Decode/Pack.cu")
+#embed "../../Kernels/Decode/Pack.cu" suffix(, )
+    END
+    BEGIN("Decode/Products.cuh")
+#embed "../../Kernels/Decode/Products.cuh" suffix(, )
+    END
+    BEGIN("Decode/Residual.cuh")
+#embed "../../Kernels/Decode/Residual.cuh" suffix(, )
+    END
+    BEGIN("Decode/Shape.cuh")
+#embed "../../Kernels/Decode/Shape.cuh" suffix(, )
+    END
+    BEGIN("Decode/State.cuh")
+#embed "../../Kernels/Decode/State.cuh" suffix(, )
     END
     BEGIN("Operators/AttentionGeneric.cu")
 #embed "../../Kernels/Operators/AttentionGeneric.cu" suffix(, )

@@ -1,0 +1,289 @@
+"""The decode megakernel by itself: correctness against PyTorch in fp32, and microseconds a token.
+
+    python3 Benchmarks/decode_kernel.py [--shapes qwen3-0.6b,gemma3-270m] [--contexts 1,200,500,1900] [--define DECODE_FLIGHT=3]
+
+Random weights of the true shapes, fixed seed. Needs PyTorch with CUDA, nvcc, and an sm_80 or newer GPU; nothing of Swift. Teacher-forced: logits of
+every position against an fp32 forward of the same bf16 weights; exit status 1 when the largest KL is above 1e-3, or where a likeliest token differs
+although the reference's two likeliest are more than 0.05 apart. `--break rope` or `--break headnorm` changes the reference, and must fail.
+"""
+import argparse
+import ctypes as ct
+import os
+import subprocess
+import sys
+import tempfile
+
+import torch
+
+KERNELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Kernels")
+CHUNK = 16384
+driver = ct.CDLL("libcuda.so.1")
+
+
+def check(status, what):
+    if status != 0:
+        text = ct.c_char_p()
+        driver.cuGetErrorString(status, ct.byref(text))
+        raise RuntimeError(f"{what}: {text.value}")
+
+
+class Arguments(ct.Structure):
+    """`Arguments` of Kernels/Decode/State.cuh."""
+
+    _fields_ = (
+        [(n, ct.c_uint64) for n in "layers head embedding norms infos frequencies cache exchange logits forced chosen handed stop error".split()]
+        + [("logitStride", ct.c_int64)]
+        + [(n, ct.c_int32) for n in "handedCount forcedCount position steps firstHead stopCount fullSplits".split()]
+        + [("embeddingScale", ct.c_float), ("sampleable", ct.c_int32), ("reserved", ct.c_int32), ("stops", ct.c_int32 * 16)]
+    )
+
+
+class LayerWeights(ct.Structure):
+    _fields_ = [(n, ct.c_uint64) for n in "q k v o gated down".split()]
+
+
+class Module:
+    def __init__(self, source, defines):
+        major, minor = torch.cuda.get_device_capability()
+        name = f"{major}{minor}{'a' if major >= 9 else ''}"
+        with tempfile.TemporaryDirectory() as folder:
+            open(f"{folder}/apus_constants.h", "w").write("#pragma once\n" + "".join(f"#define {k} {v}\n" for k, v in defines.items()))
+            subprocess.run(
+                ["nvcc", f"-gencode=arch=compute_{name},code=sm_{name}", "--cubin", "-std=c++17", f"-I{KERNELS}", f"-I{folder}", "-o",
+                 f"{folder}/k.cubin", f"{KERNELS}/{source}"], check=True)
+            self.handle = ct.c_void_p()
+            check(driver.cuModuleLoadData(ct.byref(self.handle), open(f"{folder}/k.cubin", "rb").read()), source)
+
+    def kernel(self, name):
+        f = ct.c_void_p()
+        check(driver.cuModuleGetFunction(ct.byref(f), self.handle, name.encode()), name)
+        return f
+
+    def words(self, name):
+        at, size = ct.c_uint64(), ct.c_size_t()
+        check(driver.cuModuleGetGlobal_v2(ct.byref(at), ct.byref(size), self.handle, name.encode()), name)
+        words = (ct.c_uint32 * (size.value // 4))()
+        check(driver.cuMemcpyDtoH_v2(words, at, size), name)
+        return list(words)
+
+
+def launch(kernel, grid, block, shared, values, cooperative=False):
+    pointers = (ct.c_void_p * len(values))(*[ct.cast(ct.byref(v), ct.c_void_p) for v in values])
+    stream = ct.c_void_p(torch.cuda.current_stream().cuda_stream)
+    if cooperative:
+        check(driver.cuLaunchCooperativeKernel(kernel, grid, 1, 1, block, 1, 1, shared, stream, pointers), "cooperative launch")
+    else:
+        check(driver.cuLaunchKernel(kernel, grid, 1, 1, block, 1, 1, shared, stream, pointers, None), "launch")
+
+
+def address(tensor, offset=0):
+    return ct.c_uint64(tensor.data_ptr() + offset)
+
+
+class Shape:
+    def __init__(self, C, I, H, G, D, L, V, gemma=False, base=1e6):
+        self.C, self.I, self.H, self.G, self.D, self.L, self.V, self.gemma = C, I, H, G, D, L, V, gemma
+        long = [not gemma or (i + 1) % 6 == 0 for i in range(L)]
+        self.windows = [0 if x else 512 for x in long]
+        self.kinds = [0 if x else 1 for x in long]
+        self.bases = (base, 1e4)
+        self.offset = 1.0 if gemma else 0.0
+        self.embeddingScale = float(torch.tensor(C**0.5).bfloat16()) if gemma else 1.0
+
+    def defines(self):
+        # As DecodePlan.swift has them.
+        G, D, group = self.G, self.D, self.H // self.G
+        processors = torch.cuda.get_device_properties(0).multi_processor_count
+        members = max(m for m in range(1, processors // G + 1) if (group + 2) * D // 4 % m == 0)
+        flight = 4 if 2 * (self.C * D * 2 * (self.H + G) + 3 * self.C * self.I) > 48 << 20 else 2
+        slots = 9 if D == 256 else 11 if self.C > 2048 else 12
+        d = dict(C=self.C, I=self.I, H=self.H, G=G, D=D, L=self.L, V=self.V, MEMBERS=members, FLIGHT=flight, SLOTS=slots,
+                 SANDWICH=int(self.gemma), ACTIVATION=2 if self.gemma else 1, SCALE=f"{D ** -0.5}f")
+        return {"DECODE_" + k: v for k, v in d.items()}
+
+
+SHAPES = {
+    "qwen3-0.6b": Shape(1024, 3072, 16, 8, 128, 28, 151936),
+    "qwen3-1.7b": Shape(2048, 6144, 16, 8, 128, 28, 151936),
+    "qwen3-4b": Shape(2560, 9728, 32, 8, 128, 36, 151936),
+    "gemma3-270m": Shape(640, 2048, 4, 1, 256, 18, 262144, gemma=True),
+    "gemma3-1b": Shape(1152, 6912, 4, 1, 256, 26, 262144, gemma=True),
+    "bundled": Shape(192, 384, 4, 2, 64, 6, 2048, base=1e4),
+}
+
+
+class Model:
+    """Random weights, and their forward in fp32."""
+
+    def __init__(self, shape, seed=1):
+        self.s = s = shape
+        g = torch.Generator(device="cuda").manual_seed(seed)
+
+        def matrix(rows, columns):
+            return (torch.randn(rows, columns, device="cuda", generator=g) / columns**0.5).bfloat16()
+
+        def norm(count):
+            return ((torch.randn(count, device="cuda", generator=g) * 0.2 + 1.0) - s.offset).bfloat16()
+
+        self.embedding = (torch.randn(s.V, s.C, device="cuda", generator=g) * (0.02 if s.gemma else 0.1)).bfloat16()
+        self.layers = []
+        for _ in range(s.L):
+            layer = dict(q=matrix(s.H * s.D, s.C), k=matrix(s.G * s.D, s.C), v=matrix(s.G * s.D, s.C), o=matrix(s.C, s.H * s.D),
+                         gate=matrix(s.I, s.C), up=matrix(s.I, s.C), down=matrix(s.C, s.I))
+            names = ["n1", "n2"] + (["p1", "p2"] if s.gemma else [])
+            layer |= {n: norm(s.C) for n in names} | {"qn": norm(s.D), "kn": norm(s.D)}
+            self.layers.append(layer)
+        self.final = norm(s.C)
+        self.frequencies = torch.stack(
+            [torch.tensor([b ** (-2.0 * i / s.D) for i in range(s.D // 2)], dtype=torch.float64).float() for b in s.bases]).cuda().contiguous()
+
+    def norm(self, x, w):
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6) * (w.float() + self.s.offset)
+
+    @torch.no_grad()
+    def forward(self, ids, broken=None):
+        s, T = self.s, len(ids)
+        x = self.embedding[ids].float() * s.embeddingScale
+        positions = torch.arange(T, device="cuda")
+        frequencies = self.frequencies if broken != "rope" else self.frequencies.pow(1.5)
+        for index, w in enumerate(self.layers):
+            h = self.norm(x, w["n1"])
+            q, k, v = [(h @ w[n].float().T).view(T, -1, s.D) for n in "qkv"]
+            if broken != "headnorm":
+                q, k = self.norm(q, w["qn"]), self.norm(k, w["kn"])
+            angle = positions.float()[:, None] * frequencies[s.kinds[index]][None]
+            cos, sin, half = angle.cos()[:, None], angle.sin()[:, None], s.D // 2
+            q, k = [torch.cat([t[..., :half] * cos - t[..., half:] * sin, t[..., half:] * cos + t[..., :half] * sin], -1) for t in (q, k)]
+            k, v = [t.repeat_interleave(s.H // s.G, 1) for t in (k, v)]
+            scores = torch.einsum("thd,shd->hts", q, k) * s.D**-0.5
+            distance = positions[:, None] - positions[None]
+            seen = distance >= 0
+            if s.windows[index]:
+                seen &= distance < s.windows[index]
+            o = torch.einsum("hts,shd->thd", scores.masked_fill(~seen, -1e30).softmax(-1), v).reshape(T, -1)
+            branch = o @ w["o"].float().T
+            x = x + (self.norm(branch, w["p1"]) if s.gemma else branch)
+            h = self.norm(x, w["n2"])
+            gate = h @ w["gate"].float().T
+            gate = torch.nn.functional.gelu(gate, approximate="tanh") if s.gemma else torch.nn.functional.silu(gate)
+            branch = (gate * (h @ w["up"].float().T)) @ w["down"].float().T
+            x = x + (self.norm(branch, w["p2"]) if s.gemma else branch)
+        return self.norm(x, self.final) @ self.embedding.float().T
+
+
+class Engine:
+    def __init__(self, model, defines):
+        s = model.s
+        self.model = model
+        module, packing = Module("Decode/Megakernel.cu", defines), Module("Decode/Pack.cu", defines)
+        self.kernel = module.kernel("apus_decode")
+        (self.shared, self.threads, self.blocks, layerChunks, headChunks, norm, layerNorms, exchange, size, chunk) = module.words("apus_decode_sizes")
+        assert size == ct.sizeof(Arguments), size
+        check(driver.cuFuncSetAttribute(self.kernel, 8, self.shared), f"{self.shared} bytes of shared memory")
+        layerBytes = self.blocks * layerChunks * chunk
+        self.layers = torch.empty(s.L * layerBytes, dtype=torch.uint8, device="cuda")
+        self.head = torch.empty(self.blocks * headChunks * chunk, dtype=torch.uint8, device="cuda")
+        self.norms = torch.zeros(s.L * layerNorms + norm, device="cuda")
+        packLayer, packHead, packNorm = [packing.kernel("apus_decode_pack_" + n) for n in ("layer", "head", "norm")]
+
+        def put(vector, at, isHead=0):
+            full = vector.float()
+            launch(packNorm, 1, 256, 0, [address(full), address(self.norms, 4 * at), ct.c_float(s.offset), ct.c_int(isHead)])
+            torch.cuda.synchronize()
+
+        for index, w in enumerate(model.layers):
+            gated = torch.stack([w["gate"].view(-1, 8, s.C), w["up"].view(-1, 8, s.C)], 1).contiguous()
+            weights = LayerWeights(*[t.data_ptr() for t in (w["q"], w["k"], w["v"], w["o"], gated, w["down"])])
+            launch(packLayer, self.blocks * layerChunks, chunk // 16, 0, [weights, address(self.layers, index * layerBytes)])
+            at = index * layerNorms
+            for place, name in enumerate(["n1", "n2"] + (["p1", "p2"] if s.gemma else [])):
+                put(w[name], at + place * norm)
+            put(w["qn"], at + layerNorms - 2 * s.D, 1)
+            put(w["kn"], at + layerNorms - s.D, 1)
+        put(model.final, s.L * layerNorms)
+        launch(packHead, self.blocks * headChunks, chunk // 16, 0, [address(model.embedding), address(self.head)])
+        self.infos = torch.tensor([x for pair in zip(s.windows, s.kinds) for x in pair], dtype=torch.int32, device="cuda")
+        self.exchange = torch.zeros(exchange, dtype=torch.uint8, device="cuda")
+        self.error = torch.zeros(1, dtype=torch.int32, device="cuda")
+        torch.cuda.synchronize()
+
+    def reserve(self, capacity, isRandom):
+        s = self.model.s
+        self.cache = [torch.randn(capacity, s.G, s.D, device="cuda").bfloat16() if isRandom
+                      else torch.full((capacity, s.G, s.D), float("nan"), device="cuda").bfloat16() for _ in range(2 * s.L)]
+        self.pointers = torch.tensor([t.data_ptr() for t in self.cache], dtype=torch.int64, device="cuda")
+
+    def run(self, position, steps, forced, logits=None, fullSplits=64):
+        s = self.model.s
+        self.forced = torch.tensor(forced, dtype=torch.int32, device="cuda")
+        self.chosen = torch.full((steps,), -7, dtype=torch.int32, device="cuda")
+        self.exchange.zero_()
+        where = [t.data_ptr() for t in (self.layers, self.head, self.model.embedding, self.norms, self.infos, self.model.frequencies, self.pointers,
+                                        self.exchange)]
+        a = Arguments(*where, logits.data_ptr() if logits is not None else 0, self.forced.data_ptr(), self.chosen.data_ptr(), 0, 0,
+                      self.error.data_ptr(), s.V if logits is not None else 0, 1, len(forced), position, steps, 0, 0, fullSplits, s.embeddingScale,
+                      s.V, 0, (ct.c_int32 * 16)())
+        start, end = torch.cuda.Event(True), torch.cuda.Event(True)
+        start.record()
+        launch(self.kernel, self.blocks, self.threads, self.shared, [a], cooperative=True)
+        end.record()
+        torch.cuda.synchronize()
+        word = int(self.error.item()) & 0xFFFFFFFF
+        if word:
+            raise RuntimeError(f"block {word >> 16} gave up wait {word & 255} in layer {word >> 8 & 255}")
+        return start.elapsed_time(end) * 1000 / steps
+
+
+def verify(engine, positions, seed, broken):
+    model = engine.model
+    ids = torch.randint(0, model.s.V, (positions,), generator=torch.Generator().manual_seed(seed)).tolist()
+    engine.reserve(positions, isRandom=False)
+    logits = torch.full((positions, model.s.V), float("nan"), device="cuda")
+    engine.run(0, positions, ids, logits, fullSplits=48)
+    again = torch.empty_like(logits)
+    engine.run(0, positions, ids, again, fullSplits=48)
+    reference = model.forward(ids, broken)
+    kl = torch.nn.functional.kl_div(logits.log_softmax(-1), reference.log_softmax(-1), log_target=True, reduction="none").sum(-1).max().item()
+    top = reference.topk(2, -1)
+    differs = (logits.argmax(-1) != top.indices[:, 0]) & (top.values[:, 0] - top.values[:, 1] > 0.05)
+    isChosen = bool((engine.chosen.long() == logits.argmax(-1)).all())
+    isRepeated = bool((logits == again).all())
+    error = (logits - reference).abs().max().item()
+    print(f"  {positions} positions, seed {seed}: KL {kl:.2e}, {int(differs.sum())} wrong, error {error:.3f} of std {reference.std().item():.2f}, "
+          f"choice {'right' if isChosen else 'WRONG'}, {'bit-equal again' if isRepeated else 'NOT REPEATABLE'}", flush=True)
+    return kl <= 1e-3 and not differs.any() and isChosen and isRepeated
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--shapes", default="qwen3-0.6b")
+    parser.add_argument("--contexts", default="1,200,500,1900")
+    parser.add_argument("--positions", type=int, default=150)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=96)
+    parser.add_argument("--define", action="append", default=[])
+    parser.add_argument("--break", dest="broken", choices=["rope", "headnorm"])
+    options = parser.parse_args()
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.zeros(1, device="cuda")
+    isRight = True
+    contexts = [int(c) for c in options.contexts.split(",") if c]
+    for name in options.shapes.split(","):
+        model = Model(SHAPES[name])
+        engine = Engine(model, SHAPES[name].defines() | dict(d.split("=", 1) for d in options.define))
+        print(f"{name}, {torch.cuda.get_device_name()}, {engine.blocks} blocks of {engine.threads} threads, {engine.shared} bytes of shared memory")
+        for seed in range(options.seeds):
+            isRight &= verify(engine, options.positions, seed, options.broken)
+        if contexts:
+            engine.reserve(max(contexts) + 600, isRandom=True)
+            for _ in range(3):
+                engine.run(0, 600, [5])
+        for context in contexts:
+            times = sorted(engine.run(context - 1, options.steps, [5]) for _ in range(3))
+            print(f"  context {context}: {times[1]:.1f} us a token, {1e6 / times[1]:.0f} tok/s ({times[0]:.1f} to {times[2]:.1f})", flush=True)
+        del engine, model
+        torch.cuda.empty_cache()
+    sys.exit(0 if isRight else 1)
+
+
+main()

@@ -1,0 +1,245 @@
+// The weights' way from memory to the tensor cores, and the products of a layer.
+#pragma once
+#include "Decode/State.cuh"
+
+namespace apus {
+
+APUS_DEVICE u64 streamOnce() {
+    u64 policy;
+    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    return policy;
+}
+APUS_DEVICE void loadBytes(u32 destination, const void* source, u32 bytes, u32 barrier, u64 policy) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
+                     destination), "l"(source), "r"(bytes), "r"(barrier), "l"(policy) : "memory");
+}
+APUS_DEVICE Vec4 loadWeights16(const void* p, u64 policy) {
+    Vec4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p), "l"(policy));
+    return v;
+}
+APUS_DEVICE Float4 loadNorms4(const float* p) {
+    Float4 v;
+    asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p));
+    return v;
+}
+APUS_DEVICE void mma(float (&d)[4], const Vec4& a, Vec2 b) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+}
+
+// The block's weights in the order of use, as one warp sees them.
+struct Weights {
+    u32 ring, full, empty, slot = 0, parity = 0;  // shared addresses
+    const u8* next;                               // this warp's part of the next chunk in global memory, without a ring
+
+    // The next chunk's four fragments of this warp. With `later` the slots are freed by release().
+    template <bool later = false> __device__ __forceinline__ void take(Vec4 (&fragments)[chunkFragments], Shared& shared, int layer) {
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        if constexpr (hasRing) {
+            waitBarrier(full + slot * 8, parity, shared, Wait::chunk, layer);
+            const u32 from = ring + slot * chunkBytes + warp * (chunkFragments * fragmentBytes) + lane * 16;
+#pragma unroll
+            for (int f = 0; f < chunkFragments; ++f) fragments[f] = loadShared16(from + f * fragmentBytes);
+            if constexpr (!later) {
+                __syncwarp();
+                if (lane == 0) barrierArrive(empty + slot * 8);
+            }
+            if (++slot == ringSlots) slot = 0, parity ^= 1;
+        } else {
+            const u64 policy = streamOnce();
+#pragma unroll
+            for (int f = 0; f < chunkFragments; ++f) fragments[f] = loadWeights16(next + f * fragmentBytes, policy);
+            next += chunkBytes;
+        }
+    }
+    // Frees the slots of the last `count` chunks.
+    __device__ __forceinline__ void release(int count) const {
+        if constexpr (hasRing) {
+            __syncwarp();
+            if (threadIdx.x % 32 == 0) {
+#pragma unroll
+                for (int c = 1; c <= count; ++c) barrierArrive(empty + (slot >= c ? slot - c : slot - c + ringSlots) * 8);
+            }
+        }
+    }
+};
+
+// Keeps the ring full: all chunks of all steps in order, as far as slots and the bound on what is in flight allow. One thread.
+APUS_DEVICE void produce(Shared& shared, const Arguments& a, u32 ring, u32 full, u32 empty) {
+    const u64 policy = streamOnce();
+    u32 slot = 0, parity = 1, lateSlot = 0, lateParity = 0;  // late: the oldest chunk that may still be on its way
+    int flying = 0;
+    i64 issued = 0;
+    const auto issue = [&](const u8* source, int limit, int layer) {
+        for (; flying >= limit; --flying) {
+            while (!barrierTry(full + lateSlot * 8, lateParity))
+                if (shared.dead) return false;
+            if (++lateSlot == ringSlots) lateSlot = 0, lateParity ^= 1;
+        }
+        // Nothing bounds this wait but the consumers' own patience.
+        while (!barrierTry(empty + slot * 8, parity))
+            if (shared.dead || shared.finished) return false;
+        if (shared.dead || shared.finished) return false;
+        barrierExpect(full + slot * 8, chunkBytes);
+        loadBytes(ring + slot * chunkBytes, source, chunkBytes, full + slot * 8, policy);
+        if (++slot == ringSlots) slot = 0, parity ^= 1;
+        ++flying;
+        ++issued;
+        return true;
+    };
+    // Part `chunk` of the block's share of a layer's cache rows, into the L2 while the layer before is at work.
+    const auto prefetch = [&](int layer, int position, int chunk) {
+        const int window = shared.infos[layer].window, first = window > 0 && position >= window ? position - window + 1 : 0;
+        const int count = position - first <= DECODE_PREFETCH ? position - first : 0, each = ceilDivide(count, blocks * layerChunks);
+        const int from = first + (static_cast<int>(blockIdx.x) * layerChunks + chunk) * each;
+        const int rows = first + count - from < each ? first + count - from : each;
+        if (rows <= 0) return;
+        constexpr int rowBytes = groups * headSize * 2;
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+            asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(shared.cache[layer][half] + static_cast<i64>(from) * (groups * headSize)),
+                         "r"(rows * rowBytes) : "memory");
+    };
+    bool going = true;
+    for (int step = 0; going && step < a.steps; ++step) {
+        const u8* source = a.layers + static_cast<i64>(blockIdx.x) * layerChunks * chunkBytes;
+        for (int layer = 0; going && layer < layerCount; ++layer) {
+            for (int chunk = 0; going && chunk < layerChunks; ++chunk) {
+                if (DECODE_PREFETCH > 0 && layer + 1 < layerCount) prefetch(layer + 1, a.position + step, chunk);
+                going = issue(source + chunk * chunkBytes, DECODE_FLIGHT, layer);
+            }
+            source += static_cast<i64>(blocks) * layerChunks * chunkBytes;
+        }
+        if (step < a.firstHead) continue;
+        source = a.head + static_cast<i64>(blockIdx.x) * headChunks * chunkBytes;
+        for (int chunk = 0; going && chunk < headChunks; ++chunk, source += chunkBytes) going = issue(source, DECODE_HEAD_FLIGHT, layerCount);
+    }
+    // A block must not end under copies that still write to its shared memory.
+    for (; flying > 0; --flying) {
+        for (u32 tries = 0; !barrierTry(full + lateSlot * 8, lateParity) && tries < spinLimit; ++tries) {}
+        if (++lateSlot == ringSlots) lateSlot = 0, lateParity ^= 1;
+    }
+}
+
+// ---- the vector as B operand -----------------------------------------------------------------------------------
+
+// Neighbours k and k + 1 (k even) of the vector to its bf16 column and to the column of what is lost.
+APUS_DEVICE void putPair(u8* vector, int k, float x, float y) {
+    const u32 high = packBF16(x, y);
+    const Float2 kept = unpackBF16(high);
+    u8* at = vector + k / 16 * 64 + k % 8 / 2 * 8 + k % 16 / 8 * 4;
+    *reinterpret_cast<u32*>(at) = high;
+    *reinterpret_cast<u32*>(at + 32) = packBF16(x - kept.x, y - kept.y);
+}
+APUS_DEVICE void putOne(u8* vector, int k, float x) {
+    const u32 high = packBF16(x, 0.0f);
+    u8* at = vector + k / 16 * 64 + k % 8 / 2 * 8 + k % 16 / 8 * 4 + k % 2 * 2;
+    *reinterpret_cast<u16*>(at) = static_cast<u16>(high);
+    *reinterpret_cast<u16*>(at + 32) = static_cast<u16>(packBF16(x - unpackBF16(high).x, 0.0f));
+}
+// The same for the head: halves of the vector in columns 0, 1 and 2, 3.
+APUS_DEVICE void putHead(u8* vector, int k, float x) {
+    const u32 high = packBF16(x, 0.0f);
+    const int half = k / (headBlocks * 16), j = k % (headBlocks * 16);
+    u8* at = vector + j / 16 * 128 + half * 64 + j % 8 / 2 * 8 + j % 16 / 8 * 4 + j % 2 * 2;
+    *reinterpret_cast<u16*>(at) = static_cast<u16>(high);
+    *reinterpret_cast<u16*>(at + 32) = static_cast<u16>(packBF16(x - unpackBF16(high).x, 0.0f));
+}
+
+// ---- products --------------------------------------------------------------------------------------------------
+
+// Weights of product P that wait in registers for the vector.
+template <class P, int limit> struct Preloaded {
+    static constexpr int chunks = P::chunks < limit / chunkFragments ? P::chunks : limit / chunkFragments;
+    Vec4 fragments[chunks > 0 ? chunks : 1][chunkFragments];
+
+    template <int from = 0, int to = chunks> __device__ __forceinline__ void load(Weights& weights, Shared& shared, int layer) {
+        constexpr int end = to < chunks ? to : chunks;
+#pragma unroll
+        for (int c = from; c < end; ++c) weights.take<true>(fragments[c], shared, layer);
+        if constexpr (end > from) weights.release(end - from);
+    }
+};
+
+// The warp's share of P's rows times the vector, to shared.partial [warp, row].
+template <class P, int limit>
+APUS_DEVICE void multiply(const Preloaded<P, limit>& early, Weights& weights, Shared& shared, int layer) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    Vec2 b[P::columnBlocks];
+    const u32 from = sharedAddress(shared.vector) + (warp * P::columnBlocks * 2 + lane / 4) * 32 + lane % 4 * 8;
+#pragma unroll
+    for (int k = 0; k < P::columnBlocks; ++k) {
+        b[k] = {0, 0};
+        if (lane < 8) b[k] = loadShared8(from + k * 64);
+    }
+    float* out = shared.partial + warp * P::paddedRows + lane / 4;
+    const auto put = [&](int rowGroup, const float (&d)[4], const float (&e)[4]) {
+        if (lane % 4 == 0) {
+            out[rowGroup * 16] = (d[0] + e[0]) + (d[1] + e[1]);
+            out[rowGroup * 16 + 8] = (d[2] + e[2]) + (d[3] + e[3]);
+        }
+    };
+    if constexpr (Preloaded<P, limit>::chunks == P::chunks) {
+        float d[P::rowGroups][2][4] = {};
+#pragma unroll
+        for (int k = 0; k < P::columnBlocks; ++k)
+#pragma unroll
+            for (int r = 0; r < P::rowGroups; ++r) {
+                const int f = r * P::columnBlocks + k;
+                mma(d[r][k % 2], early.fragments[f / chunkFragments][f % chunkFragments], b[k]);
+            }
+#pragma unroll
+        for (int r = 0; r < P::rowGroups; ++r) put(r, d[r][0], d[r][1]);
+    } else {
+        float d[2][4] = {};
+#pragma unroll
+        for (int c = 0; c < P::chunks; ++c) {
+            Vec4 fresh[chunkFragments];
+            if (c >= Preloaded<P, limit>::chunks) weights.take(fresh, shared, layer);
+#pragma unroll
+            for (int j = 0; j < chunkFragments; ++j) {
+                const int f = c * chunkFragments + j, k = f % P::columnBlocks;
+                if (f >= P::fragments) continue;
+                mma(d[k % 2], c < Preloaded<P, limit>::chunks ? early.fragments[c][j] : fresh[j], b[k]);
+                if (k == P::columnBlocks - 1) {
+                    put(f / P::columnBlocks, d[0], d[1]);
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) d[0][i] = d[1][i] = 0.0f;
+                }
+            }
+        }
+    }
+}
+
+// Sum of a row over the warps.
+template <class P> APUS_DEVICE float rowSum(const Shared& shared, int row) {
+    float sum = 0.0f;
+#pragma unroll
+    for (int w = 0; w < warps; ++w) sum += shared.partial[w * P::paddedRows + row];
+    return sum;
+}
+
+// Publishes rows 0..<count as packets at `to`; value(row) makes a row's value. Warp w takes packets w * perWarp and on. Without a
+// counter the readers look at the packets themselves: inside a group these are few.
+template <class Packet, int count, class Value> APUS_DEVICE void publish(u8* to, u32 tag, u32* counter, Value value) {
+    constexpr int perWarp = 32 / Packet::values, packets = ceilDivide(count, Packet::values);
+    const int lane = threadIdx.x % 32;
+    for (int first = threadIdx.x / 32 * perWarp; first < packets; first += warps * perWarp) {
+        const int row = first * Packet::values + lane;
+        const float v = lane < perWarp * Packet::values && row < count ? value(row) : 0.0f;
+        float gathered[Packet::values];
+#pragma unroll
+        for (int j = 0; j < Packet::values; ++j) gathered[j] = __shfl_sync(0xffffffffu, v, (lane * Packet::values + j) % 32);
+        if (lane < perWarp && first + lane < packets) storePacket(to + (first + lane) * 16, Packet::pack(gathered, tag));
+    }
+    if (counter == nullptr) return;
+    // The hint comes after all warps' packets.
+    constexpr int writers = ceilDivide(packets, perWarp) < warps ? ceilDivide(packets, perWarp) : warps;
+    if constexpr (writers == 1) __syncwarp();
+    else if (threadIdx.x < writers * 32) namedSync(2, writers * 32);
+    if (threadIdx.x == 0) counterAdd(counter, 1);
+}
+
+}  // namespace apus

@@ -1,0 +1,105 @@
+// Sizes of one model on one device, and how the megakernel and its packing share the work out.
+//
+// C hidden, I intermediate, H query heads, G key-value heads, D head size, L layers, V vocabulary.
+//
+// The grid is G groups of S blocks; block b is member b % S of group b / S. A group owns one key-value head with its H / G
+// query heads, the columns of the output matrix that these heads fill, and I / G intermediate channels. A layer has four
+// products, each cut over the members of a group:
+//
+//   input    rows [(H / G + 2) D] of q, k, v          over C columns             whole sums
+//   output   rows [C] of o                            over the group's heads     G partial sums a row
+//   gated    I / G pairs of gate and up rows          over C columns             whole sums
+//   down     rows [C] of down                         over the group's channels  G partial sums a row
+//
+// Packed weights are 16 KB chunks in the order of use. A chunk holds for each of the 8 warps four 512-byte fragments: the A
+// operands of mma m16n8k16, ready for one 16-byte read a lane. A warp owns an eighth of the columns of all rows of a block,
+// so its fragments run over (row group, column block); in the head it owns whole row groups. What does not exist is zero.
+//
+// The vector is the B operand: its column 0 the vector in bf16, column 1 what bf16 lost of it, so that activations have 16 bits
+// of mantissa for nothing. In the head two halves of a row lie in one 16-row group (8 rows), and the vector takes four columns.
+#pragma once
+#include "apus_constants.h"
+#include "Common/Types.cuh"
+
+#ifndef DECODE_C
+#define DECODE_C 1024
+#define DECODE_I 3072
+#define DECODE_H 16
+#define DECODE_G 8
+#define DECODE_D 128
+#define DECODE_L 28
+#define DECODE_V 151936
+#endif
+#ifndef DECODE_MEMBERS  // S
+#define DECODE_MEMBERS 16
+#endif
+
+namespace apus {
+
+constexpr int hidden = DECODE_C, intermediate = DECODE_I, queryHeads = DECODE_H, groups = DECODE_G, headSize = DECODE_D;
+constexpr int layerCount = DECODE_L, vocabulary = DECODE_V, members = DECODE_MEMBERS, blocks = groups * members;
+
+#ifndef DECODE_CHUNK  // fragments of a warp in a chunk
+#define DECODE_CHUNK 4
+#endif
+constexpr int warps = 8, consumers = warps * 32, fragmentBytes = 512, chunkFragments = DECODE_CHUNK, chunkBytes = warps * chunkFragments * fragmentBytes;
+
+constexpr int headsPerGroup = queryHeads / groups, groupHeadSize = headsPerGroup * headSize, groupChannels = intermediate / groups;
+static_assert(queryHeads % groups == 0 && intermediate % groups == 0, "groups share the heads and the channels evenly");
+
+// A product of a layer: `rows` rows a block over `columns` columns.
+template <int rows_, int columns_> struct Product {
+    static constexpr int rows = rows_, columns = columns_;
+    static constexpr int rowGroups = ceilDivide(rows, 16), columnBlocks = ceilDivide(columns, 16 * warps);  // of one warp
+    static constexpr int fragments = rowGroups * columnBlocks, chunks = ceilDivide(fragments, chunkFragments);
+    static constexpr int paddedRows = rowGroups * 16, vectorBytes = columnBlocks * warps * 64;
+};
+
+constexpr int inputRows = (headsPerGroup + 2) * headSize / members;
+static_assert((headsPerGroup + 2) * headSize % (4 * members) == 0, "a block owns whole packets of q, k, v");
+constexpr int pairs = ceilDivide(groupChannels, members), gatedGroups = ceilDivide(pairs, 8);
+constexpr int residualRows = ceilDivide(hidden, members);
+
+using Input = Product<inputRows, hidden>;
+using Output = Product<residualRows, groupHeadSize>;
+using Gated = Product<gatedGroups * 16, hidden>;  // 8 gate rows, then the 8 up rows that belong to them
+using Down = Product<residualRows, pairs * members>;
+constexpr int layerChunks = Input::chunks + Output::chunks + Gated::chunks + Down::chunks;
+
+// The head: 8 rows a warp and round, all columns.
+constexpr int headBlocks = roundUp(ceilDivide(hidden, 32), chunkFragments), headRoundChunks = headBlocks / chunkFragments;
+constexpr int headRounds = ceilDivide(vocabulary, 8 * warps * blocks), headChunks = headRounds * headRoundChunks;
+constexpr int headVectorBytes = headBlocks * 128;
+
+// Residual stream: packets of six values; packet p of member s holds values s * residualRows + 6 p and on.
+constexpr int residualPackets = ceilDivide(residualRows, 6), residualSlots = members * residualPackets;
+constexpr int slotsPerThread = ceilDivide(residualSlots, consumers);
+constexpr int gatedPackets = ceilDivide(pairs, 6);
+
+// Index of a slot's first value, and how many it has.
+constexpr __host__ __device__ int slotStart(int slot) { return slot / residualPackets * residualRows + slot % residualPackets * 6; }
+constexpr __host__ __device__ int slotCount(int slot) {
+    const int inMember = residualRows - slot % residualPackets * 6, inVector = hidden - slotStart(slot);
+    const int count = inMember < inVector ? inMember : inVector;
+    return count < 0 ? 0 : count > 6 ? 6 : count;
+}
+
+// Norm weights in fp32, offset added. A layer's: before attention, before the feed-forward part, then (sandwich) after attention,
+// after the feed-forward part, each [residualSlots, 8] in slot order; then query norm [D], key norm [D]. Behind the layers the
+// final norm.
+#ifndef DECODE_SANDWICH
+#define DECODE_SANDWICH 0
+#endif
+constexpr bool sandwich = DECODE_SANDWICH;
+constexpr int normSlots = residualSlots * 8, layerNorms = (sandwich ? 4 : 2) * normSlots + 2 * headSize;
+
+// Exchange area, in 16-byte packets: counters first, zeroed before every launch.
+constexpr int maximumSplits = members < 16 ? members : 16;
+constexpr int splitPackets = groupHeadSize / 4 + headsPerGroup;
+constexpr int counterLines = 3 + groups;  // 128 bytes each: attended, added, choice; splits of each group
+constexpr int inputAt = counterLines * 8, splitAt = inputAt + groups * members * inputRows / 4;
+constexpr int gatedAt = splitAt + groups * maximumSplits * splitPackets, attendedAt = gatedAt + groups * members * gatedPackets;
+constexpr int addedAt = attendedAt + groups * residualSlots, choiceAt = addedAt + groups * residualSlots;
+constexpr int exchangePackets = choiceAt + blocks;
+
+}  // namespace apus

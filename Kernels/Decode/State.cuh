@@ -1,0 +1,183 @@
+// What a block of the megakernel keeps: arguments, shared memory, bounded waits.
+#pragma once
+#include "Common/Barrier.cuh"
+#include "Common/Exchange.cuh"
+#include "Common/Math.cuh"
+#include "Common/TensorCopy.cuh"
+#include "Common/WarpMMA.cuh"
+#include "Decode/Shape.cuh"
+
+#ifndef DECODE_RING  // 1: sm_90, weights through shared memory; 0: from global memory to registers, sm_80 and up
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+#define DECODE_RING 1
+#else
+#define DECODE_RING 0
+#endif
+#endif
+#ifndef DECODE_SLOTS  // chunks in the ring
+#define DECODE_SLOTS 12
+#endif
+#ifndef DECODE_FLIGHT  // chunks on their way at most, in the layers and in the head
+#define DECODE_FLIGHT 2
+#endif
+#ifndef DECODE_HEAD_FLIGHT
+#define DECODE_HEAD_FLIGHT 8
+#endif
+#ifndef DECODE_PRELOAD  // fragments of a product that wait in registers for the vector
+#define DECODE_PRELOAD 24
+#endif
+#ifndef DECODE_EARLY_PRELOAD  // those of them that are taken before the exchange, the rest as soon as registers are free again
+#define DECODE_EARLY_PRELOAD 16
+#endif
+#ifndef DECODE_OUTPUT_PRELOAD
+#define DECODE_OUTPUT_PRELOAD 8
+#endif
+#ifndef DECODE_ACTIVATION
+#define DECODE_ACTIVATION 1
+#endif
+#ifndef DECODE_EPSILON
+#define DECODE_EPSILON 1e-6f
+#endif
+#ifndef DECODE_SCALE  // factor on q k
+#define DECODE_SCALE 0.08838834764831845f
+#endif
+#ifndef DECODE_LIMIT  // clocks that a wait may take
+#define DECODE_LIMIT 2000000000u
+#endif
+#ifndef DECODE_EARLY  // arrivals that a reader of all blocks' packets does not wait for
+#define DECODE_EARLY 16
+#endif
+#ifndef DECODE_PREFETCH  // up to so many cached positions are brought into the L2 a layer ahead
+#define DECODE_PREFETCH 4096
+#endif
+
+namespace apus {
+
+constexpr int ringSlots = DECODE_SLOTS;
+constexpr bool hasRing = DECODE_RING;
+// With a ring a third warpgroup holds the producer; it hands its registers to the consumers.
+constexpr int threads = consumers + (hasRing ? 128 : 0);
+
+// Where a wait was given up; the error word is code | layer << 8 | block << 16.
+enum class Wait : u32 { none, chunk, input, split, attended, gated, added, choice };
+
+struct LayerInfo {
+    i32 window;  // key j is seen from position i when i - j < window; 0 for no limit
+    i32 rope;    // row of the table of inverse frequencies
+};
+
+constexpr int maximumStops = 16, ropeKinds = 2;
+
+struct Arguments {
+    const u8* layers;                 // [L, blocks, layerChunks, 16 KB]
+    const u8* head;                   // [blocks, headChunks, 16 KB]
+    const u16* embedding;             // [V, C] bf16
+    const float* norms;               // [L, layerNorms] and the final norm [normSlots]
+    const LayerInfo* infos;           // [L]
+    const float* inverseFrequencies;  // [ropeKinds, D / 2]
+    u16* const* cache;                // [L, 2]: keys and values, each [capacity, G, D] bf16
+    u8* exchange;                     // exchangePackets, zeroed
+    float* logits;                    // [steps, V] where wanted, else null
+    const i32* forced;                // [forcedCount] tokens that are given; at least the first
+    i32* chosen;                      // [steps] the likeliest token behind every step
+    u64* handed;                      // mapped host memory [handedCount]: token | (step + 1) << 32, or null
+    const u32* stop;                  // mapped host memory, not zero: end after this step; or null
+    u32* error;                       // first wait given up, else 0
+    i64 logitStride;                  // elements from one step's logits to the next; 0 keeps the last
+    i32 handedCount, forcedCount, position, steps, firstHead, stopCount;
+    i32 fullSplits;                   // cached positions up to which every block attends to all of them
+    float embeddingScale;
+    i32 sampleable;                   // rows of the head that may be chosen: those below
+    i32 reserved;
+    i32 stops[maximumStops];
+};
+
+struct Choice { float value; i32 id; };
+
+struct alignas(128) Shared {
+    alignas(8) u64 full[ringSlots], empty[ringSlots];
+    float partial[warps * (Output::paddedRows > Gated::paddedRows
+                               ? (Output::paddedRows > Input::paddedRows ? Output::paddedRows : Input::paddedRows)
+                               : (Gated::paddedRows > Input::paddedRows ? Gated::paddedRows : Input::paddedRows))];
+    alignas(16) u16 queries[headsPerGroup][2][headSize];  // of this token, after norm and rope: in bf16, and what that lost
+    alignas(16) u16 key[headSize], value[headSize];       // as the cache gets them
+    alignas(16) float attended[warps][groupHeadSize];
+    Float2 weight[warps][headsPerGroup];  // maximum and sum
+    alignas(16) float squares[warps];
+    Float2 rope[ropeKinds][headSize / 2];  // cosine, sine
+    Choice choices[warps];
+    int bad[warps];
+    LayerInfo infos[layerCount];
+    u16* cache[layerCount][2];
+    volatile u32 dead;  // where a wait was given up and in which layer, else 0
+    volatile int finished;
+    int token, stopped;
+    static constexpr int vectorBytes = Input::vectorBytes > headVectorBytes ? Input::vectorBytes : headVectorBytes;
+    static constexpr int otherBytes = Output::vectorBytes > Down::vectorBytes ? Output::vectorBytes : Down::vectorBytes;
+    alignas(16) u8 vector[vectorBytes > otherBytes ? vectorBytes : otherBytes];  // B operands
+};
+
+APUS_DEVICE u32 ticks() {
+    u32 t;
+    asm volatile("mov.u32 %0, %%clock;" : "=r"(t)::"memory");
+    return t;
+}
+// Bounds a wait by the clock; when it is over the block is marked, and every later wait of it ends at once.
+struct Patience {
+    u32 start = ticks();
+    __device__ __forceinline__ bool isOver(Shared& shared, Wait where, int layer) {
+        if (shared.dead != 0) return true;
+        if (ticks() - start < DECODE_LIMIT) return false;
+        shared.dead = static_cast<u32>(where) | layer << 8;
+        return true;
+    }
+};
+
+APUS_DEVICE void waitBarrier(u32 barrier, u32 parity, Shared& shared, Wait where, int layer) {
+    if (barrierTry(barrier, parity)) return;
+    Patience patience;
+    while (!barrierTry(barrier, parity) && !patience.isOver(shared, where, layer)) {}
+}
+
+APUS_DEVICE void syncConsumers() { namedSync(1, consumers); }
+// True in all threads when it is true in one of them.
+APUS_DEVICE bool syncAny(bool value) {
+    u32 result;
+    asm volatile("{.reg .pred p, q;\n setp.ne.u32 p, %1, 0;\n barrier.cta.red.or.pred q, 1, %2, p;\n selp.u32 %0, 1, 0, q;}"
+                 : "=r"(result) : "r"(static_cast<u32>(value)), "n"(consumers) : "memory");
+    return result;
+}
+
+// Waits until the counter says that `target` arrivals are there. A hint: what arrived is checked by its tags.
+APUS_DEVICE void waitHint(const u32* counter, u32 target, Shared& shared, Wait where, int layer) {
+    Patience patience;
+    while (static_cast<i32>(counterLoad(counter) - target) < 0 && !patience.isOver(shared, where, layer)) {}
+}
+// All threads wait; one looks.
+APUS_DEVICE void waitHintAll(const u32* counter, u32 target, Shared& shared, Wait where, int layer) {
+    if (threadIdx.x == 0) waitHint(counter, target, shared, where, layer);
+    syncConsumers();
+}
+// Loads those of `count` packets, `stride` bytes apart, again that do not carry the tag, until all do.
+template <class Packet, int count>
+APUS_DEVICE void confirm(Vec4 (&packets)[count], const u8* at, int stride, u32 tag, Shared& shared, Wait where, int layer) {
+    Patience patience;
+    for (;;) {
+        bool wrong = false;
+#pragma unroll
+        for (int i = 0; i < count; ++i)
+            if (Packet::tag(packets[i]) != tag) {
+                wrong = true;
+                packets[i] = loadPacket(at + i * stride);
+            }
+        if (!wrong || patience.isOver(shared, where, layer)) return;
+    }
+}
+template <class Packet, int count>
+APUS_DEVICE void receive(Vec4 (&packets)[count], const u8* at, int stride, u32 tag, Shared& shared, Wait where, int layer) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) packets[i] = loadPacket(at + i * stride);
+    confirm<Packet>(packets, at, stride, tag, shared, where, layer);
+}
+
+}  // namespace apus
