@@ -2,6 +2,7 @@ public import Apus
 public import ArgumentParser
 public import CUDA
 public import Operators
+public import Transformer
 
 /// Which model, and where it runs: the same words for every subcommand.
 struct ModelArguments: ParsableArguments {
@@ -22,15 +23,20 @@ struct DeviceArguments: ParsableArguments {
         help: "Kernels of the GPU: automatic, hopper (compute capability 9.0 only) or generic (8.0 and newer).")
     var kernels: KernelPath = .automatic
 
+    @Option(help: "How a GPU computes single tokens: layers (operation by operation) or resident (one kernel; needs the weights twice).")
+    var decode: DecodeMode = .layers
+
     @Option(help: "CPU threads; one a processor when left out.")
     var threads: Int?
 
-    var options: ModelOptions { ModelOptions(device: device, kernels: kernels, threads: threads) }
+    var options: ModelOptions { ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads) }
 
     func validate() throws {
         if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
     }
 }
+
+extension DecodeMode: ExpressibleByArgument {}
 
 extension DeviceSelection: ExpressibleByArgument {
     public init?(argument: String) {

@@ -63,6 +63,27 @@ public protocol DecoderSession: AnyObject, Sendable {
     var cacheByteCount: Int { get }
 }
 
+/// A sequence whose device goes from token to token by itself.
+package protocol GreedyDecoderSession: DecoderSession {
+    /// Takes the likeliest token again and again, beginning behind `first`, which is not in the cache yet.
+    ///
+    /// - Parameters:
+    ///   - limit: tokens at most; the model's last position ends it too.
+    ///   - stops: ids that end it; they are handed over too.
+    ///   - sampleable: only ids below it are chosen.
+    ///   - body: gets each token while the next is computed; false ends the generation. The cache then holds all tokens but the last.
+    /// - Returns: false, with nothing done, where the device has no such kernel.
+    func decodeGreedily(from first: Int32, limit: Int, stops: [Int32], sampleable: Int, _ body: (Int32) throws -> Bool) throws -> Bool
+}
+
+/// How a GPU computes single tokens.
+public enum DecodeMode: String, Sendable, CaseIterable {
+    /// Operation by operation, as a prompt is computed.
+    case layers
+    /// By one kernel that stays on the GPU from token to token. It keeps a second copy of the weights.
+    case resident
+}
+
 extension ModelExecutor {
     public var preferredBatchTokens: Int { 8192 }
     public var batchesInFlight: Int { 1 }

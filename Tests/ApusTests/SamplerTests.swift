@@ -17,6 +17,23 @@ import Testing
         try Sampler(parameters, vocabularySize: size, isAllowed: isAllowed, prompt: prompt)
     }
 
+    /// A device may choose the likeliest token by itself only where nothing changes the logits and the ids that exist come first.
+    @Test func greedyChoiceCanBeHandedOver() throws {
+        let greedy = SamplingParameters()
+        #expect(try sampler(greedy, size: 10).greedyLimit == 10)
+        #expect(try sampler(greedy, size: 10, isAllowed: { $0 < 7 }).greedyLimit == 7)
+        #expect(try sampler(greedy, size: 10, isAllowed: { $0 != 4 }).greedyLimit == nil)
+        #expect(try sampler(parameters { _ in }, size: 10).greedyLimit == nil)
+        for change in [
+            { $0.repetitionPenalty = 1.1 }, { $0.presencePenalty = 0.5 }, { $0.frequencyPenalty = 0.5 }, { $0.logitBias = [3: 1] },
+            { $0.logprobs = 0 },
+        ] as [(inout SamplingParameters) -> Void] {
+            var changed = greedy
+            change(&changed)
+            #expect(try sampler(changed, size: 10).greedyLimit == nil)
+        }
+    }
+
     /// Known answers of the Random123 library for Philox4x32-10.
     @Test func philoxGivesItsKnownAnswers() {
         #expect(Philox(seed: 0).words(0) == (0x6627_E8D5, 0xE169_C58D, 0xBC57_AC4C, 0x9B00_DBD8))

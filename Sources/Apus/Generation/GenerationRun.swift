@@ -38,7 +38,7 @@ struct GenerationRun {
         result.timings.prefill = clock.now - start
 
         var decodeStart = clock.now
-        loop: while true {
+        while true {
             guard result.tokens.count < options.maximumTokens else {
                 result.finishReason = .length
                 break
@@ -48,31 +48,51 @@ struct GenerationRun {
                 result.timings.firstToken = clock.now - start
                 decodeStart = clock.now
             }
-            guard !endTokens.contains(sampled.id) else {
-                result.finishReason = .stop
-                break
-            }
-            result.tokens.append(sampled.id)
-            if options.sampling.logprobs != nil { result.logprobs.append(sampled) }
-            let (text, stopped) = advance(sampled.id)
-            if try !onPiece(GenerationPiece(token: sampled, text: text)) {
-                result.finishReason = .cancelled
-                break loop
-            }
-            if stopped {
-                result.finishReason = .stop
-                break loop
-            }
+            guard try accept(sampled, onPiece) else { break }
             guard result.tokens.count < options.maximumTokens, session.position < model.spec.maximumPositions else {
                 result.finishReason = .length
                 break
             }
+            if try decodeOnDevice(after: sampled.id, session, onPiece) { break }
             logits = try session.extend([Int32(sampled.id)])
             result.timings.decodedTokens += 1
         }
         result.timings.decode = clock.now - decodeStart
         if let rest = flush(), !rest.isEmpty { _ = try onPiece(GenerationPiece(token: nil, text: rest)) }
         return result
+    }
+
+    /// Takes a token into the result and hands its piece over; false when it was the last, and the reason is then noted.
+    private mutating func accept(_ sampled: SampledToken, _ onPiece: (GenerationPiece) throws -> Bool) throws -> Bool {
+        guard !endTokens.contains(sampled.id) else {
+            result.finishReason = .stop
+            return false
+        }
+        result.tokens.append(sampled.id)
+        if options.sampling.logprobs != nil { result.logprobs.append(sampled) }
+        let (text, stopped) = advance(sampled.id)
+        if try !onPiece(GenerationPiece(token: sampled, text: text)) {
+            result.finishReason = .cancelled
+            return false
+        }
+        if stopped { result.finishReason = .stop }
+        return !stopped
+    }
+
+    /// Lets the device choose all further tokens, where it can and nothing but the likeliest is asked for; false where it cannot.
+    private mutating func decodeOnDevice(
+        after id: Int, _ session: any DecoderSession, _ onPiece: (GenerationPiece) throws -> Bool
+    ) throws -> Bool {
+        guard let session = session as? any GreedyDecoderSession, let sampleable = sampler.greedyLimit else { return false }
+        // Unless something else ends it.
+        result.finishReason = .length
+        return try session.decodeGreedily(
+            from: Int32(id), limit: options.maximumTokens - result.tokens.count, stops: endTokens.map { Int32(truncatingIfNeeded: $0) },
+            sampleable: sampleable
+        ) { token in
+            result.timings.decodedTokens += 1
+            return try accept(SampledToken(id: Int(token), logprob: nil, topLogprobs: []), onPiece)
+        }
     }
 
     /// The text that token `id` makes certain, and whether a stop string ends it.

@@ -45,7 +45,9 @@ struct ExecutorChoice {
         let results = Mutex([Result<CUDAExecutor, any Error>?](repeating: nil, count: devices.count))
         DispatchQueue.concurrentPerform(iterations: devices.count) { index in
             let result = Result {
-                try CUDAExecutor(spec: spec, weights: weights, device: devices[index], path: options.kernels, groupRows: groupRows)
+                try CUDAExecutor(
+                    spec: spec, weights: weights, device: devices[index], path: options.kernels, groupRows: groupRows,
+                    decoding: options.decoding)
             }
             results.withLock { $0[index] = result }
         }

@@ -1,5 +1,6 @@
 public import CUDA
 public import Operators
+public import Transformer
 
 /// Where a model is to run: `auto`, `cpu`, `cuda` or `cuda:N`.
 public typealias DeviceSelection = CUDA.DeviceSelection
@@ -14,18 +15,21 @@ public struct ModelOptions: Sendable {
     public var replicas: ReplicaCount
     /// Which kernels a GPU uses.
     public var kernels: KernelPath
+    /// How a GPU computes single tokens.
+    public var decoding: DecodeMode
     /// CPU threads; nil for one a processor.
     public var threads: Int?
     /// Whether a hub model that the cache lacks may be fetched (`HF_HUB_OFFLINE` forbids it too).
     public var allowsDownload: Bool
 
     public init(
-        device: DeviceSelection = .automatic, replicas: ReplicaCount = .count(1), kernels: KernelPath = .automatic, threads: Int? = nil,
-        allowsDownload: Bool = true
+        device: DeviceSelection = .automatic, replicas: ReplicaCount = .count(1), kernels: KernelPath = .automatic,
+        decoding: DecodeMode = .layers, threads: Int? = nil, allowsDownload: Bool = true
     ) {
         self.device = device
         self.replicas = replicas
         self.kernels = kernels
+        self.decoding = decoding
         self.threads = threads
         self.allowsDownload = allowsDownload
     }

@@ -47,6 +47,15 @@ package struct Sampler: Sendable {
         return SampledToken(id: id, logprob: report?.logprob(of: id), topLogprobs: report?.top ?? [])
     }
 
+    /// When only ids below a number can be chosen and nothing changes the logits: that number. A device can then choose by itself.
+    package var greedyLimit: Int? {
+        let p = parameters
+        guard p.temperature == 0, p.repetitionPenalty == 1, p.presencePenalty == 0, p.frequencyPenalty == 0, p.logitBias.isEmpty, p.logprobs == nil
+        else { return nil }
+        let limit = vocabularySize - forbidden.count
+        return forbidden.first.map { $0 == limit } ?? true ? limit : nil
+    }
+
     private mutating func remember(_ id: Int) {
         if parameters.repetitionPenalty != 1 { seen.insert(id) }
         counts[id, default: 0] += 1

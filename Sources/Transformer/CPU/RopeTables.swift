@@ -15,7 +15,7 @@ final class RopeTables: Sendable {
             self.positions = positions
             cosine = FloatBuffer(count: positions * half)
             sine = FloatBuffer(count: positions * half)
-            let frequencies = (0..<half).map { Float(1) / pow(rope.base, Float(2 * $0) / Float(headDimension)) / rope.factor }
+            let frequencies = RopeTables.inverseFrequencies(rope, headDimension: headDimension)
             for position in 0..<positions {
                 for index in 0..<half {
                     let angle = Float(position) * frequencies[index]
@@ -24,6 +24,11 @@ final class RopeTables: Sendable {
                 }
             }
         }
+    }
+
+    /// The angle of position 1 for each of the D / 2 pairs.
+    static func inverseFrequencies(_ rope: TransformerSpec.RopeSpec, headDimension: Int) -> [Float] {
+        (0..<headDimension / 2).map { Float(1) / pow(rope.base, Float(2 * $0) / Float(headDimension)) / rope.factor }
     }
 
     private let headDimension: Int

@@ -4,7 +4,7 @@ import Tensors
 
 /// A sequence on the GPU: prefill by the executor's pass over rows, which fills the cache and continues behind what is there.
 final class CUDADecoderSession: DecoderSession, @unchecked Sendable {
-    private let executor: CUDAExecutor
+    let executor: CUDAExecutor
     let cache: DeviceKeyValueCache
 
     /// Rows whose logits are computed together when all are asked for; bounds the memory at this many vocabularies.
@@ -27,6 +27,7 @@ final class CUDADecoderSession: DecoderSession, @unchecked Sendable {
 
     func extend(_ ids: [Int32]) throws -> [Float] {
         guard !ids.isEmpty else { throw TransformerError(.invalidToken, "there is no token to compute") }
+        if ids.count <= Self.residentTokens, let engine = try executor.decodeEngine() { return try steps(ids, engine) }
         var last: [Float] = []
         try run(ids) { _, rows, h in
             guard rows.upperBound == ids.count else { return }
@@ -36,6 +37,11 @@ final class CUDADecoderSession: DecoderSession, @unchecked Sendable {
     }
 
     func extend(_ ids: [Int32], eachLogits body: (_ position: Int, _ logits: [Float]) throws -> Void) throws {
+        if let engine = try executor.decodeEngine() {
+            // One by one through the resident kernel: this is how it is verified.
+            for id in ids { try body(position, try steps([id], engine)) }
+            return
+        }
         let vocabulary = spec.vocabularySize
         try run(ids) { start, rows, h in
             for first in stride(from: 0, to: rows.count, by: Self.logitRows) {
@@ -47,8 +53,23 @@ final class CUDADecoderSession: DecoderSession, @unchecked Sendable {
         }
     }
 
-    /// Runs the tokens through all layers block by block and hands each block's normed rows [rows, C] bf16 to `body`.
-    private func run(_ ids: [Int32], _ body: (_ start: Int, _ rows: Range<Int>, _ h: DeviceTensor) throws -> Void) throws {
+    /// As many tokens as the resident kernel computes one after the other sooner than a pass over rows.
+    private static let residentTokens = 4
+
+    /// Computes the tokens by the resident kernel, one after the other; the logits behind the last.
+    private func steps(_ ids: [Int32], _ engine: DecodeEngine) throws -> [Float] {
+        try check(ids)
+        let start = position
+        do {
+            try cache.reserve(start + ids.count)
+            return try engine.logits(of: ids, cache: cache)
+        } catch {
+            cache.move(to: start)
+            throw error
+        }
+    }
+
+    func check(_ ids: [Int32]) throws {
         guard executor.weights.head != nil else {
             throw TransformerError(.noHead, "the model has no vocabulary head (lm_head.weight), so it cannot continue a text")
         }
@@ -56,6 +77,11 @@ final class CUDADecoderSession: DecoderSession, @unchecked Sendable {
             throw TransformerError(.noHead, "the model is a bidirectional encoder, so it cannot continue a text")
         }
         try executor.validate(ids, startingAt: position)
+    }
+
+    /// Runs the tokens through all layers block by block and hands each block's normed rows [rows, C] bf16 to `body`.
+    private func run(_ ids: [Int32], _ body: (_ start: Int, _ rows: Range<Int>, _ h: DeviceTensor) throws -> Void) throws {
+        try check(ids)
         let start = position
         do {
             try cache.reserve(start + ids.count)

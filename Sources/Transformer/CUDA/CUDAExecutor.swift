@@ -29,15 +29,22 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// Rows that pass through all layers together.
     package let groupRows: Int
 
+    /// How single tokens are computed.
+    public let decoding: DecodeMode
+    private let engineLock = NSLock()
+    private var engine: DecodeEngine?
+
     /// Of the residual stream: rounding it to bf16 costs more accuracy than all other roundings together, and saves little time.
     static let residualType = DType.float32
 
     /// - Parameters:
     ///   - path: ``KernelPath/generic`` uses on every GPU the kernels for compute capability 8.0.
     ///   - groupRows: see ``groupRows``; results do not depend on it beyond rounding.
+    ///   - decoding: see ``DecodeMode``; the resident kernel needs a second copy of the weights on the GPU.
     /// - Throws: what ``DeviceWeights/init(_:spec:on:)`` throws, and ``CUDAError`` for a GPU or a compiler that is not there.
     package init(
-        spec: TransformerSpec, weights: TransformerWeights, device: Device, path: KernelPath = .automatic, groupRows: Int? = nil
+        spec: TransformerSpec, weights: TransformerWeights, device: Device, path: KernelPath = .automatic, groupRows: Int? = nil,
+        decoding: DecodeMode = .layers
     ) throws {
         try spec.validate()
         context = try OperatorContext(Context(device), overlapsLaunches: true)
@@ -47,6 +54,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         }
         self.spec = spec
         self.path = path
+        self.decoding = decoding
         self.groupRows = max(1, groupRows ?? Self.defaultGroupRows)
         self.weights = try DeviceWeights(weights, spec: spec, on: context)
         embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
@@ -71,6 +79,17 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
 
     /// bf16 operations a second on paper; nil for a GPU that the table does not hold.
     package var peakOperationsPerSecond: Double? { context.device.peaks?.bf16 }
+
+    /// The megakernel, compiled and its weights packed at the first call; nil where it is not asked for.
+    func decodeEngine() throws -> DecodeEngine? {
+        guard decoding == .resident else { return nil }
+        return try engineLock.withLock {
+            if let engine { return engine }
+            let made = try DecodeEngine(spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic)
+            engine = made
+            return made
+        }
+    }
 
     public func makeSession() throws -> any DecoderSession { CUDADecoderSession(self) }
 

@@ -1,0 +1,210 @@
+import CUDA
+import Foundation
+import Operators
+
+/// Decode steps of one model on one GPU by the resident megakernel; see docs/decode.md.
+///
+/// One launch computes many steps; tokens come over through host memory while it goes on. Launches of different sequences wait for one another.
+final class DecodeEngine: @unchecked Sendable {
+    private let spec: TransformerSpec
+    private let context: OperatorContext
+    private let source: DeviceWeights
+    private let embeddingScale: Float
+    private let kernels: DecodeKernels
+    private let weights: DecodeWeights
+
+    // Used under the lock only: one launch at a time.
+    private let lock = NSLock()
+    private let exchange: DeviceBuffer
+    private let error: DeviceBuffer  // one word
+    private let pointers: DeviceBuffer  // [L, 2] addresses of the cache's tensors
+    private let forced: DeviceBuffer  // [stepLimit] Int32
+    private let chosen: DeviceBuffer  // [stepLimit] Int32
+    private let logits: DeviceBuffer  // [V] fp32
+    /// [stepLimit] of token | (step + 1) << 32, then the stop word.
+    private let mailbox: PinnedBuffer
+
+    /// Steps of one launch at most.
+    static let stepLimit = 512
+    /// How long the host waits for one token. The kernel's own waits are shorter.
+    private static let patience = Duration.seconds(20)
+
+    /// Compiles the kernels and packs the weights: a second copy of them on the GPU.
+    ///
+    /// - Throws: ``TransformerError`` with code `unsupportedModel` or `noHead`; ``CUDAError`` where memory is short.
+    init(_ spec: TransformerSpec, weights: DeviceWeights, embeddingScale: Float, on context: OperatorContext, isGeneric: Bool) throws {
+        let device = context.device
+        let plan = try DecodePlan(
+            spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
+            hasRing: !isGeneric && device.computeCapability.major == 9)
+        self.spec = spec
+        self.context = context
+        self.embeddingScale = embeddingScale
+        source = weights
+        kernels = try DecodeKernels(plan, on: context)
+        self.weights = try DecodeWeights(weights, spec: spec, plan: plan, kernels: kernels, on: context)
+        func buffer(_ byteCount: Int) throws -> DeviceBuffer { try DeviceBuffer(byteCount: byteCount, in: context.context) }
+        exchange = try buffer(kernels.sizes.exchangeByteCount)
+        error = try buffer(4)
+        pointers = try buffer(16 * spec.layers.count)
+        forced = try buffer(4 * Self.stepLimit)
+        chosen = try buffer(4 * Self.stepLimit)
+        logits = try buffer(4 * spec.vocabularySize)
+        mailbox = try PinnedBuffer(byteCount: 8 * Self.stepLimit + 64, in: context.context)
+    }
+
+    /// Bytes on the GPU beside the weights that other kernels use too.
+    var byteCount: Int { weights.byteCount + exchange.byteCount }
+
+    /// Computes `ids` one after the other behind the cache's positions, for which it has room, and returns the logits behind the last.
+    func logits(of ids: [Int32], cache: DeviceKeyValueCache) throws -> [Float] {
+        try lock.withLock {
+            for first in stride(from: 0, to: ids.count, by: Self.stepLimit) {
+                let part = Array(ids[first..<min(first + Self.stepLimit, ids.count)])
+                var arguments = DecodeArguments()
+                arguments.logits = logits.region.address
+                // No head before the last token of all.
+                arguments.firstHead = Int32(first + part.count == ids.count ? part.count - 1 : part.count)
+                try launch(arguments, part, steps: part.count, cache)
+                try check()
+                cache.move(to: cache.position + part.count)
+            }
+            return try context.stream.download(Float.self, from: logits.region)
+        }
+    }
+
+    /// Takes the likeliest token again and again, beginning behind `first`, which is not in the cache yet.
+    ///
+    /// - Parameters:
+    ///   - limit: tokens at most.
+    ///   - stops: ids behind which the kernel ends; they are handed over too.
+    ///   - sampleable: ids below it may be chosen.
+    ///   - body: gets each token while the kernel computes the next; false ends the generation. The cache then holds all tokens but the last.
+    /// - Throws: ``TransformerError`` with code `nonFinite` for logits that are no numbers, and what `body` throws.
+    func generate(
+        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, cache: DeviceKeyValueCache, _ body: (Int32) throws -> Bool
+    ) throws {
+        var (input, left) = (first, limit)
+        while left > 0, cache.position < spec.maximumPositions {
+            let steps = min(left, Self.stepLimit, spec.maximumPositions - cache.position)
+            try cache.reserve(cache.position + steps)
+            var goesOn = true
+            try lock.withLock {
+                var arguments = DecodeArguments()
+                arguments.sampleable = Int32(sampleable)
+                arguments.handed = mailbox.region.address
+                arguments.handedCount = Int32(Self.stepLimit)
+                arguments.stop = mailbox.region.address.advanced(by: 8 * Self.stepLimit)
+                arguments.setStops(stops)
+                try mailbox.store([UInt64](repeating: 0, count: Self.stepLimit + 1))
+                try launch(arguments, [input], steps: steps, cache)
+                let start = cache.position
+                do {
+                    for step in 0..<steps where goesOn {
+                        let token = try token(of: step)
+                        guard token >= 0 else {
+                            throw TransformerError(
+                                .nonFinite, "the logits behind position \(start + step) hold NaN or infinity; the weights are at fault")
+                        }
+                        cache.move(to: start + step + 1)
+                        input = token
+                        left -= 1
+                        goesOn = try body(token) && !stops.prefix(DecodeArguments.maximumStops).contains(token)
+                    }
+                } catch {
+                    try? stop()
+                    throw error
+                }
+                try stop()
+            }
+            guard goesOn else { return }
+        }
+    }
+
+    /// The token of a step, as soon as the kernel has handed it over.
+    private func token(of step: Int) throws -> Int32 {
+        let clock = ContinuousClock()
+        let deadline = clock.now + Self.patience
+        var tries = 0
+        while true {
+            let word = try mailbox.loadAcquiring64(at: 8 * step)
+            if word >> 32 == UInt64(step + 1) { return Int32(bitPattern: UInt32(truncatingIfNeeded: word)) }
+            tries += 1
+            guard tries % 256 == 0 else { continue }
+            // A kernel that has ended hands over nothing more.
+            if try context.stream.isIdle(), try mailbox.loadAcquiring64(at: 8 * step) >> 32 != UInt64(step + 1) {
+                try check()
+                throw CUDAError(.kernelFault, "the decode kernel ended before step \(step)")
+            }
+            guard clock.now < deadline else { throw CUDAError(.kernelFault, "the decode kernel handed over no token for \(Self.patience)") }
+            usleep(5)
+        }
+    }
+
+    /// Ends the launch under way, after the step that it is in, and waits for it.
+    private func stop() throws {
+        try mailbox.storeReleasing(1, at: 8 * Self.stepLimit)
+        try check()
+    }
+
+    private func launch(_ given: DecodeArguments, _ ids: [Int32], steps: Int, _ cache: DeviceKeyValueCache) throws {
+        guard cache.position + steps <= cache.capacity else {
+            throw TransformerError(.contextExceeded, "\(cache.position + steps) positions exceed the cache's \(cache.capacity)")
+        }
+        let stream = context.stream
+        let addresses = try spec.layers.indices.flatMap { [try cache.keys(layer: $0).address.bits, try cache.values(layer: $0).address.bits] }
+        try stream.upload(addresses, to: pointers.region)
+        try stream.upload(ids, to: forced.region.slice(at: 0, byteCount: 4 * ids.count))
+        try stream.fill(exchange.region)
+        try stream.fill(error.region)
+        var arguments = given
+        arguments.layers = weights.layers.region.address
+        arguments.head = weights.head.region.address
+        arguments.embedding = source.embedding.address
+        arguments.norms = weights.norms.region.address
+        arguments.infos = weights.infos.region.address
+        arguments.inverseFrequencies = weights.inverseFrequencies.region.address
+        arguments.cache = pointers.region.address
+        arguments.exchange = exchange.region.address
+        arguments.forced = forced.region.address
+        arguments.chosen = chosen.region.address
+        arguments.error = error.region.address
+        arguments.forcedCount = Int32(ids.count)
+        arguments.position = Int32(cache.position)
+        arguments.steps = Int32(steps)
+        arguments.embeddingScale = embeddingScale
+        if arguments.sampleable == 0 { arguments.sampleable = Int32(spec.vocabularySize) }
+        try kernels.decode.launch(
+            LaunchConfiguration(
+                grid: Extent(kernels.sizes.blocks), block: Extent(kernels.sizes.threads), sharedByteCount: kernels.sizes.sharedByteCount,
+                residency: .cooperative), on: stream, arguments)
+    }
+
+    /// Waits for the launch and throws if the kernel has given up a wait.
+    private func check() throws {
+        let word = try context.stream.download(UInt32.self, from: error.region)[0]
+        guard word != 0 else { return }
+        throw CUDAError(.kernelFault, DecodeFault(word).description)
+    }
+}
+
+/// The error word of the kernel: which wait was given up, `Wait` of State.cuh, in which layer and block.
+package struct DecodeFault: CustomStringConvertible {
+    let wait: String
+    let layer: Int
+    let block: Int
+
+    private static let waits = [
+        "nothing", "weights", "queries, keys and values", "parts of the attention", "attended rows", "activations", "rows of the down product",
+        "the choice of the token",
+    ]
+
+    package init(_ word: UInt32) {
+        let index = Int(word & 255)
+        wait = Self.waits.indices.contains(index) ? Self.waits[index] : "wait \(index)"
+        layer = Int(word >> 8 & 255)
+        block = Int(word >> 16)
+    }
+
+    package var description: String { "the decode kernel gave up: block \(block) waited for \(wait) in layer \(layer)" }
+}

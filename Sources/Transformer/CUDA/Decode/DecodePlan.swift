@@ -1,0 +1,116 @@
+package import CUDA
+
+/// What the decode megakernel (Kernels/Decode) is compiled for: a model's sizes and how its work is shared out on a GPU.
+///
+/// The kernel's own constants follow from these; `Shape.cuh` says how.
+package struct DecodePlan: Sendable, Hashable {
+    /// Blocks of a group, which owns one key-value head.
+    package let members: Int
+    /// Blocks of the grid, all resident.
+    package let blocks: Int
+    /// Chunks of 16 KB in shared memory; 0 for the form without a ring, which runs on every GPU.
+    package let ringSlots: Int
+    package let constants: KernelConstants
+    /// The distinct rotary embeddings of the layers: the rows of the kernel's table of inverse frequencies.
+    package let ropes: [TransformerSpec.RopeSpec]
+
+    /// Below Kernels/.
+    package static let kernelPath = "Decode/Megakernel.cu", packPath = "Decode/Pack.cu"
+    static let chunkByteCount = 16_384
+    /// Rows of the kernel's table of inverse frequencies.
+    static let ropeKinds = 2
+
+    /// Why the megakernel does not compute models of this shape; nil where it does.
+    package static func obstacle(_ spec: TransformerSpec) -> String? {
+        let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
+        guard [64, 128, 256].contains(d) else { return "its heads have \(d) elements, supported are 64, 128 and 256" }
+        guard h % g == 0, h / g <= 4 else { return "\(h) query heads share \(g) key heads, supported are 4 to one at most" }
+        guard spec.intermediateSize % g == 0 else { return "\(g) groups cannot share \(spec.intermediateSize) intermediate channels evenly" }
+        guard spec.hasQueryKeyNorm else { return "its query and key heads have no norm" }
+        guard !spec.isBidirectional else { return "it is a bidirectional encoder" }
+        guard Set(spec.layers.map(\.rope)).count <= ropeKinds else { return "its layers have more than \(ropeKinds) rotary embeddings" }
+        guard spec.layers.count <= 128 else { return "it has \(spec.layers.count) layers, supported are 128" }
+        guard spec.hiddenSize % 2 == 0 else { return "its hidden size is odd" }
+        return nil
+    }
+
+    /// - Parameters:
+    ///   - multiprocessors: of the GPU; each gets a block at most.
+    ///   - sharedByteLimit: dynamic shared memory that a block may have.
+    ///   - hasRing: weights through shared memory, on compute capability 9.0 only.
+    /// - Throws: ``TransformerError`` with code `unsupportedModel` for a shape with an ``obstacle(_:)`` or a GPU that is too small.
+    package init(_ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool) throws {
+        if let obstacle = Self.obstacle(spec) {
+            throw TransformerError(.unsupportedModel, "the decode kernel does not compute this model: \(obstacle)")
+        }
+        let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
+        // A block owns whole packets of four rows of q, k and v.
+        let packets = (h / g + 2) * d / 4
+        guard let members = (1...max(1, multiprocessors / g)).last(where: { packets % $0 == 0 }), members * g <= multiprocessors else {
+            throw TransformerError(.unsupportedModel, "\(g) key heads need as many multiprocessors, the GPU has \(multiprocessors)")
+        }
+        self.members = members
+        blocks = members * g
+        let bound = Self.sharedByteBound(spec, members: members)
+        let left = sharedByteLimit - bound
+        guard left >= 0 else {
+            throw TransformerError(.unsupportedModel, "the decode kernel needs more shared memory than the GPU's \(sharedByteLimit) bytes a block")
+        }
+        ringSlots = hasRing ? min(12, left / Self.chunkByteCount) : 0
+        guard !hasRing || ringSlots >= 4 else {
+            throw TransformerError(.unsupportedModel, "shared memory of \(sharedByteLimit) bytes a block holds no ring of weights")
+        }
+        ropes = spec.layers.map(\.rope).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+
+        var constants = KernelConstants()
+        let sizes = [
+            ("C", spec.hiddenSize), ("I", spec.intermediateSize), ("H", h), ("G", g), ("D", d), ("L", spec.layers.count),
+            ("V", spec.vocabularySize), ("MEMBERS", members), ("RING", hasRing ? 1 : 0), ("SLOTS", max(1, ringSlots)),
+            ("SHARED_BOUND", bound),
+            // Small layers are bound by the exchanges, which wait behind what is in flight; large ones by the stream.
+            ("FLIGHT", Self.layerByteCount(spec) > 48 << 20 ? 4 : 2),
+            ("SANDWICH", spec.normPlacement == .sandwich ? 1 : 0), ("ACTIVATION", spec.activation.kernelNumber),
+        ]
+        for (name, value) in sizes { constants.define("DECODE_" + name, value) }
+        constants.define("DECODE_EPSILON", "\(spec.normEpsilon)f")
+        constants.define("DECODE_SCALE", "\(spec.attentionScale)f")
+        self.constants = constants
+    }
+
+    /// `[ropeKinds, D / 2]`, the same numbers as the CPU executor's tables are made of; zeros where there is no second kind.
+    package static func frequencies(_ ropes: [TransformerSpec.RopeSpec], headDimension: Int) -> [Float] {
+        (0..<ropeKinds).flatMap { kind in
+            ropes.indices.contains(kind)
+                ? RopeTables.inverseFrequencies(ropes[kind], headDimension: headDimension) : [Float](repeating: 0, count: headDimension / 2)
+        }
+    }
+
+    /// Bytes of a layer's matrices in bf16.
+    private static func layerByteCount(_ spec: TransformerSpec) -> Int {
+        let attention = spec.hiddenSize * spec.headDimension * 2 * (spec.queryHeads + spec.keyValueHeads)
+        return 2 * (attention + 3 * spec.hiddenSize * spec.intermediateSize)
+    }
+
+    /// No less than the shared memory of a block beside the ring, in bytes; the kernel's own figure is read from its module.
+    private static func sharedByteBound(_ spec: TransformerSpec, members: Int) -> Int {
+        func padded(_ size: Int, _ unit: Int) -> Int { (size + unit - 1) / unit * unit }
+        let (c, d, g) = (spec.hiddenSize, spec.headDimension, spec.keyValueHeads)
+        let groupHead = spec.queryHeads / g * d
+        let pairs = (spec.intermediateSize / g + members - 1) / members
+        let rows = max((c + members - 1) / members, 2 * padded(pairs, 8), (groupHead + 2 * d) / members)
+        let vector = max(padded(c, 128), padded(groupHead, 128), padded(pairs * members, 128)) * 4
+        let layers = spec.layers.count * 24
+        return 8 * padded(rows, 16) * 4 + 4 * groupHead + 4 * d + 8 * groupHead * 4 + 16 * d + vector + layers + 2048
+    }
+}
+
+extension TransformerSpec.Activation {
+    /// As Common/Math.cuh numbers them.
+    var kernelNumber: Int {
+        switch self {
+        case .silu: 1
+        case .geluTanh: 2
+        case .geluErf: 3
+        }
+    }
+}

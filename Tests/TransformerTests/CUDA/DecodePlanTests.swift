@@ -1,0 +1,114 @@
+import CUDA
+import Foundation
+import Testing
+import Transformer
+
+/// How the megakernel's work is shared out, and that it compiles for the models it is made for.
+@Suite struct DecodePlanTests {
+    struct Case: Sendable, CustomTestStringConvertible {
+        let name: String
+        let spec: TransformerSpec
+        let members: Int
+        let slots: Int
+        var testDescription: String { name }
+    }
+
+    private static func spec(
+        _ hidden: Int, _ intermediate: Int, heads: (Int, Int, Int), layers: Int, vocabulary: Int, isGemma: Bool = false
+    ) -> TransformerSpec {
+        let long = TransformerSpec.LayerSpec(window: nil, rope: .init(base: 1_000_000))
+        let short = TransformerSpec.LayerSpec(window: 512, rope: .init(base: 10_000))
+        return TransformerSpec(
+            vocabularySize: vocabulary, hiddenSize: hidden, intermediateSize: intermediate, queryHeads: heads.0, keyValueHeads: heads.1,
+            headDimension: heads.2, layers: (0..<layers).map { isGemma && ($0 + 1) % 6 != 0 ? short : long },
+            normPlacement: isGemma ? .sandwich : .pre, normWeightOffset: isGemma ? 1 : 0, normEpsilon: 1e-6, hasQueryKeyNorm: true,
+            activation: isGemma ? .geluTanh : .silu, attentionScale: 0.0625, embeddingScale: nil, isBidirectional: false, hasTiedHead: true,
+            maximumPositions: 40_960)
+    }
+
+    static let cases = [
+        Case(name: "Qwen3-0.6B", spec: spec(1024, 3072, heads: (16, 8, 128), layers: 28, vocabulary: 151_936), members: 16, slots: 12),
+        Case(name: "Qwen3-1.7B", spec: spec(2048, 6144, heads: (16, 8, 128), layers: 28, vocabulary: 151_936), members: 16, slots: 12),
+        Case(name: "Qwen3-4B", spec: spec(2560, 9728, heads: (32, 8, 128), layers: 36, vocabulary: 151_936), members: 16, slots: 11),
+        Case(name: "Gemma3-270m", spec: spec(640, 2048, heads: (4, 1, 256), layers: 18, vocabulary: 262_144, isGemma: true), members: 128, slots: 11),
+        Case(name: "Gemma3-1B", spec: spec(1152, 6912, heads: (4, 1, 256), layers: 26, vocabulary: 262_144, isGemma: true), members: 128, slots: 11),
+        Case(name: "bundled", spec: spec(192, 384, heads: (4, 2, 64), layers: 6, vocabulary: 2048), members: 64, slots: 12),
+    ]
+
+    @Test(arguments: cases) func sharesOut(_ one: Case) throws {
+        let plan = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: 232_448, hasRing: true)
+        #expect(plan.members == one.members)
+        #expect(plan.blocks == one.members * one.spec.keyValueHeads)
+        #expect(plan.ringSlots <= one.slots && plan.ringSlots >= 8, "\(plan.ringSlots) slots")
+        let generic = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: 101_376, hasRing: false)
+        #expect(generic.ringSlots == 0)
+        #expect(generic.blocks == plan.blocks)
+    }
+
+    @Test func usesWhatTheGPUHas() throws {
+        let spec = Self.cases[0].spec
+        // An RTX 3090 has 82: ten a group, of which eight share 128 packets evenly.
+        #expect(try DecodePlan(spec, multiprocessors: 82, sharedByteLimit: 101_376, hasRing: false).members == 8)
+        #expect(throws: TransformerError.self) { try DecodePlan(spec, multiprocessors: 7, sharedByteLimit: 101_376, hasRing: false) }
+        #expect(throws: TransformerError.self) { try DecodePlan(spec, multiprocessors: 132, sharedByteLimit: 60_000, hasRing: true) }
+        #expect(throws: TransformerError.self) { try DecodePlan(spec, multiprocessors: 132, sharedByteLimit: 10_000, hasRing: false) }
+    }
+
+    @Test func namesObstacles() {
+        var spec = Self.cases[0].spec
+        #expect(DecodePlan.obstacle(spec) == nil)
+        spec.keyValueHeads = 2
+        #expect(DecodePlan.obstacle(spec)?.contains("4 to one") == true)
+        spec = Self.cases[0].spec
+        spec.headDimension = 96
+        #expect(DecodePlan.obstacle(spec)?.contains("96") == true)
+        spec = Self.cases[0].spec
+        spec.isBidirectional = true
+        #expect(DecodePlan.obstacle(spec) != nil)
+    }
+
+    @Test func ropesAreDistinct() throws {
+        let plan = try DecodePlan(Self.cases[3].spec, multiprocessors: 132, sharedByteLimit: 232_448, hasRing: true)
+        #expect(plan.ropes.map(\.base) == [10_000, 1_000_000])
+        let frequencies = DecodePlan.frequencies(plan.ropes, headDimension: 256)
+        #expect(frequencies.count == 256)
+        #expect(frequencies[0] == 1 && frequencies[128] == 1)
+        #expect(abs(frequencies[129] - pow(1_000_000, -2.0 / 256)) < 1e-6)
+        #expect(DecodePlan.frequencies([plan.ropes[0]], headDimension: 256)[128...].allSatisfy { $0 == 0 })
+    }
+
+    @Test func argumentsHaveTheKernelsLayout() {
+        #expect(MemoryLayout<DecodeArguments>.stride == 224)
+        #expect(MemoryLayout<DecodeArguments>.offset(of: \.logitStride) == 112)
+        #expect(MemoryLayout<DecodeArguments>.offset(of: \.embeddingScale) == 148)
+        #expect(MemoryLayout<DecodeArguments>.offset(of: \.stops) == 160)
+        #expect(MemoryLayout<PackArguments>.stride == 48)
+        #expect(MemoryLayout<DecodeLayerInfo>.stride == 8)
+        var arguments = DecodeArguments()
+        arguments.setStops(Array(1...20))
+        #expect(arguments.stopCount == 16)
+        #expect(arguments.stops.0 == 1 | 2 << 32 && arguments.stops.7 == 15 | 16 << 32)
+    }
+
+    @Test func faultsNameThePlace() {
+        let fault = DecodeFault(4 | 12 << 8 | 77 << 16)
+        #expect(fault.description == "the decode kernel gave up: block 77 waited for attended rows in layer 12")
+    }
+
+    private static let compiler = try? Compiler(environment: Environment(variables))
+    private static let variables = ProcessInfo.processInfo.environment.filter { ["APUS_NVRTC", "CUDA_HOME", "CUDA_PATH"].contains($0.key) }
+
+    /// The kernel asserts that the sizes that the host assumes are its own.
+    @Test(.enabled(if: compiler != nil, "needs NVRTC: name libnvrtc in APUS_NVRTC"), arguments: cases)
+    func compiles(_ one: Case) throws {
+        let compiler = try #require(Self.compiler)
+        for (name, limit) in [("sm_90a", 232_448), ("sm_80", 166_912)] {
+            let plan = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: limit, hasRing: name == "sm_90a")
+            for path in [DecodePlan.kernelPath, DecodePlan.packPath] {
+                let kernels = try compiler.compile(path, constants: plan.constants, for: Architecture(name))
+                #expect(kernels.warnings.isEmpty, "\(kernels.warnings)")
+                #expect(!kernels.figures.isEmpty)
+            }
+        }
+    }
+}
