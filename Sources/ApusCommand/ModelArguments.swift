@@ -29,7 +29,16 @@ struct DeviceArguments: ParsableArguments {
     @Option(help: "CPU threads; one a processor when left out.")
     var threads: Int?
 
-    var options: ModelOptions { ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads) }
+    @Option(
+        help: ArgumentHelp(
+            "What the GPU's products do of the norms: none, heads or full. Only none is verified.", visibility: .hidden))
+    var fusion: PrefillFusion = .none
+
+    var options: ModelOptions {
+        var options = ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads)
+        options.fusion = fusion
+        return options
+    }
 
     func validate() throws {
         if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
@@ -50,6 +59,8 @@ extension KernelPath: ExpressibleByArgument {
     /// `all` is for verifications, which run on every path then.
     public init?(argument: String) { self.init(rawValue: argument == "all" ? Self.automatic.rawValue : argument) }
 }
+
+extension PrefillFusion: ExpressibleByArgument {}
 
 extension ReplicaCount: ExpressibleByArgument {
     public init?(argument: String) { self.init(argument) }

@@ -40,8 +40,8 @@ package struct DeviceVerifier {
         self.device =
             try fault.map {
                 try CUDAExecutor(
-                    spec: $0.applied(to: model.spec), weights: model.weights, device: device.device, path: device.path, groupRows: device.groupRows,
-                    decoding: device.decoding)
+                    spec: $0.applied(to: model.spec), weights: model.weights, device: device.device, path: device.path, fusion: device.fusion,
+                    groupRows: device.groupRows, decoding: device.decoding)
             } ?? device
         reference = try CPUExecutor(spec: model.spec, weights: model.weights)
         self.seed = seed

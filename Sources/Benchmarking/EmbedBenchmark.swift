@@ -32,9 +32,12 @@ package struct EmbedBenchmark {
 
     package struct Row: Sendable {
         package let shape: Shape
-        /// Seconds a batch.
+        /// Seconds a batch, of each counted run and in all.
+        package let samples: [Double]
         package let seconds: Spread
         package let work: EmbedWork
+        /// Seconds that the host takes to put a batch into the stream.
+        package let hostSeconds: Double
         /// Seconds of each step and its runs in one batch, slowed by the measuring; empty unless asked for.
         package let steps: [(name: String, seconds: Double, count: Int)]
 
@@ -43,7 +46,7 @@ package struct EmbedBenchmark {
         package var publishedOperationsPerSecond: Double { work.publishedOperations / seconds.median }
     }
 
-    private let executor: CUDAExecutor
+    let executor: CUDAExecutor
     private let head: EncoderHead
 
     package init(_ executor: CUDAExecutor, head: EncoderHead) {
@@ -56,11 +59,15 @@ package struct EmbedBenchmark {
     /// A batch's time is that from the end of the batch before to its own, while up to three are on their way: uploads, launches and downloads are in it.
     package func measure(_ shape: Shape, runs: Int, warmups: Int = 3, profiles: Bool) throws -> Row {
         let batch = TokenBatch((0..<shape.count).map { randomIDs(shape.length, stream: "\(shape) \($0)") })
+        let clock = ContinuousClock()
         var marks: [Event] = []
+        var host: [Double] = []
         var waiting: [EncodingTask] = []
         for _ in 0..<runs + warmups {
             if waiting.count == 3 { _ = try waiting.removeFirst().wait() }
+            let start = clock.now
             waiting.append(try executor.startEncoding(batch, head: head))
+            host.append((clock.now - start) / .seconds(1))
             let mark = try Event(executor.context.context)
             try executor.context.stream.record(mark)
             marks.append(mark)
@@ -70,8 +77,8 @@ package struct EmbedBenchmark {
         let times = try (warmups..<marks.count).map { try marks[$0].elapsed(since: marks[$0 - 1]) / .seconds(1) }
         guard let seconds = Spread(times) else { throw TransformerError(.invalidSpec, "nothing was measured") }
         return Row(
-            shape: shape, seconds: seconds, work: EmbedWork(spec: executor.spec, length: shape.length, count: shape.count),
-            steps: profiles ? try profile(batch) : [])
+            shape: shape, samples: times, seconds: seconds, work: EmbedWork(spec: executor.spec, length: shape.length, count: shape.count),
+            hostSeconds: Spread(Array(host.dropFirst(warmups)))?.median ?? 0, steps: profiles ? try profile(batch) : [])
     }
 
     private func profile(_ batch: TokenBatch) throws -> [(name: String, seconds: Double, count: Int)] {

@@ -72,4 +72,33 @@ import Testing
         #expect(zip(plan.starts, plan.starts.dropFirst()).allSatisfy { $0 < $1 })
         #expect(plan.starts.count - 1 <= 132)
     }
+
+    /// A sequence's form is that of its own length, and the launches for all forms cover every query once.
+    @Test(arguments: [64, 128, 256]) func aSequencesFormDoesNotDependOnTheOthers(head: Int) throws {
+        func problem(_ lengths: [Int]) throws -> AttentionProblem {
+            let tokens = lengths.reduce(0, +)
+            let q = TensorDescription(.bfloat16, [tokens, 4, head], on: .device(0))
+            let k = TensorDescription(.bfloat16, [tokens, 1, head], on: .device(0))
+            return try AttentionProblem(q, k, k, lengths: SequenceLengths(lengths), mask: .causal, scale: nil, on: .device(0))
+        }
+        let lengths = [1, 256, 257, 512, 513, 1023, 1024, 4096, 0, 31]
+        let mixed = try problem(lengths)
+        let choices = HopperAttentionVariant.choices(mixed, isInvariant: true)
+        for length in lengths {
+            let alone = try HopperAttentionVariant.choices(problem([length]), isInvariant: true)
+            #expect(alone.count == 1)
+            #expect(choices.filter { $0.keys.contains(length) }.map(\.variant) == alone.map(\.variant), "\(length) keys")
+        }
+        var covered = [Int](repeating: 0, count: lengths.reduce(0, +))
+        for choice in choices {
+            let plan = AttentionPlan(
+                mixed, tokensPerTile: choice.variant.tokensPerTile, keysPerBlock: choice.variant.keys, blocks: 132, range: choice.keys)
+            for tile in stride(from: 0, to: plan.tiles.count, by: 6) {
+                let (first, end) = (Int(plan.tiles[tile]), Int(plan.tiles[tile + 1]))
+                for query in first..<min(first + choice.variant.tokensPerTile, end) { covered[query] += 1 }
+            }
+        }
+        #expect(covered.allSatisfy { $0 == 1 })
+        #expect(HopperAttentionVariant.choices(mixed, isInvariant: false).count == 1)
+    }
 }

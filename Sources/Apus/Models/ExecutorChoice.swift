@@ -46,7 +46,7 @@ struct ExecutorChoice {
         DispatchQueue.concurrentPerform(iterations: devices.count) { index in
             let result = Result {
                 try CUDAExecutor(
-                    spec: spec, weights: weights, device: devices[index], path: options.kernels, groupRows: groupRows,
+                    spec: spec, weights: weights, device: devices[index], path: options.kernels, fusion: options.fusion, groupRows: groupRows,
                     decoding: options.decoding)
             }
             results.withLock { $0[index] = result }

@@ -17,6 +17,8 @@ public struct ModelOptions: Sendable {
     public var kernels: KernelPath
     /// How a GPU computes single tokens.
     public var decoding: DecodeMode
+    /// What Hopper's products do of the norms, for measuring.
+    package var fusion = PrefillFusion.none
     /// CPU threads; nil for one a processor.
     public var threads: Int?
     /// Whether a hub model that the cache lacks may be fetched (`HF_HUB_OFFLINE` forbids it too).

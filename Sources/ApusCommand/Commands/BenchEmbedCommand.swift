@@ -12,7 +12,7 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         discussion: """
             Without a model it is the harrier-270m preset with seeded random weights, written to a temporary folder. MFU is the share of the GPU's bf16 \
             rate on paper: by the work that the model asks for, and as the published benchmark counts it (no window). --peer runs a command that \
-            prints one JSON object a line with name, shape, ms and tokens_per_second, such as Benchmarks/peers/torch_embed.py, on the same GPU.
+            prints one JSON object a line with name, shape and ms, such as Benchmarks/peers/torch_embed.py, on the same GPU.
             """)
 
     @Argument(help: "A model folder or hub name; random weights of the preset when left out.")
@@ -41,8 +41,7 @@ struct BenchEmbedCommand: AsyncParsableCommand {
     @Option(help: "A command of a peer to run beside, such as 'python3 Benchmarks/peers/torch_embed.py'.")
     var peer: [String] = []
 
-    @Flag(help: "Print one JSON object.")
-    var json = false
+    @OptionGroup var reports: ReportArguments
 
     func validate() throws {
         if runs < 1 { throw ValidationError("--runs must be at least 1") }
@@ -62,8 +61,9 @@ struct BenchEmbedCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        // A file that cannot be compared with is found before the GPU works.
+        let baseline = try reports.baseline()
         let clock = ContinuousClock()
-        let start = clock.now
         let folder = workspace ?? FileManager.default.temporaryDirectory.appendingPathComponent("apus-bench-\(UUID().uuidString)").path
         defer { if workspace == nil { try? FileManager.default.removeItem(atPath: folder) } }
         let modelFolder = try await modelFolder(folder)
@@ -80,13 +80,20 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         let benchmark = EmbedBenchmark(executor, head: head)
         var rows: [EmbedBenchmark.Row] = []
         for shape in try parsedShapes() { rows.append(try benchmark.measure(shape, runs: runs, profiles: profile)) }
-        let report = EmbedReport(
+        let peers = try peer.flatMap {
+            try PeerCommand(commandLine: $0).embedFigures(shapes: shapes.split(separator: ",").map(String.init))
+        }
+        let text = EmbedReport(
             title: model ?? preset, device: executor.deviceDescription, peak: executor.peakOperationsPerSecond,
             matrixRate: try benchmark.matrixRate()?.median, loading: (ready - opened) / .seconds(1), firstVector: (first - ready) / .seconds(1),
-            preparation: (opened - start) / .seconds(1), rows: rows,
-            peers: try peer.flatMap { try PeerCommand(commandLine: $0).embedFigures(shapes: shapes.split(separator: ",").map(String.init)) })
+            rows: rows, peers: peers)
         let output = Output.standard
-        for line in json ? [report.json] : report.lines { try output.writeLine(line) }
+        for line in text.lines { try output.writeLine(line) }
+        let report = try benchmark.report(
+            rows, peers: peers, title: model ?? preset, command: CommandLine.arguments.joined(separator: " "), version: reports.version,
+            date: ReportArguments.now)
+        try reports.write(report)
+        if let baseline { try output.write("\n" + BenchmarkComparison(baseline: baseline, present: report).text) }
         try output.close()
     }
 

@@ -48,6 +48,9 @@ struct EmbedCommand: AsyncParsableCommand {
     @Flag(help: "Print each text as the model sees it, and its ids, instead of vectors.")
     var explain = false
 
+    @Flag(help: "Say on stderr what loading and computing took.")
+    var timing = false
+
     func validate() throws {
         if prompt != nil, promptName != nil { throw ValidationError("give --prompt or --prompt-name, not both") }
         if format == .npy, output == nil || output == "-" { throw ValidationError("--format npy needs --output FILE") }
@@ -56,7 +59,9 @@ struct EmbedCommand: AsyncParsableCommand {
 
     func run() async throws {
         var texts = try TextReader(path: input)
+        let start = ContinuousClock().now
         let embedder = try Embedder(model: await model.load(default: .embedding, replicas: gpus))
+        if timing { Notice.write("loaded in \(Self.seconds(since: start)) s on \(embedder.deviceDescription)") }
         var options = EmbeddingOptions(dimensions: dimensions, overlong: noTruncate ? .refuse : .cut, tokenBudget: batchTokens)
         if let promptName { options.prompt = .named(promptName) }
         if let prompt { options.prompt = .text(prompt) }
@@ -78,7 +83,8 @@ struct EmbedCommand: AsyncParsableCommand {
         }
         defer { chunks.abandon() }
         let writer = Drain(sink.append)
-        var done = 0
+        let start = ContinuousClock().now
+        var (done, tokens) = (0, 0)
         while let chunk = try chunks.next() {
             // What is still to come is guessed from the share of the file that these texts took.
             let total = chunk.share.map { Double(done + chunk.texts.count) / $0 }
@@ -88,9 +94,20 @@ struct EmbedCommand: AsyncParsableCommand {
             }
             try writer.put(result.vectors)
             done += chunk.texts.count
+            tokens += result.tokenCount
         }
         try writer.finish()
         try sink.finish()
+        if timing {
+            let seconds = (ContinuousClock().now - start) / .seconds(1)
+            Notice.write(
+                "\(done) texts, \(tokens) tokens, reading and writing included: \(Self.seconds(since: start)) s, \(Format.count(Double(tokens) / seconds)) tok/s"
+            )
+        }
+    }
+
+    private static func seconds(since start: ContinuousClock.Instant) -> String {
+        String(format: "%.2f", (ContinuousClock().now - start) / .seconds(1))
     }
 
     /// Texts that are read, sorted by length and computed together, for each GPU.

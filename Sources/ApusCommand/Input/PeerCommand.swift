@@ -1,4 +1,5 @@
 import ArgumentParser
+import Benchmarking
 import Foundation
 import JSON
 
@@ -17,14 +18,6 @@ struct PeerCommand {
         guard !words.isEmpty else { throw ValidationError("--peer is empty") }
     }
 
-    /// One shape of an encoder's forward pass.
-    struct EmbedFigures {
-        let name: String
-        let shape: String
-        let milliseconds: Double
-        let tokensPerSecond: Double
-    }
-
     func run(extra: [String]) throws -> [Figures] {
         try objects(extra: extra).map { value in
             guard let name = value["name"]?.stringValue, let prefill = value["prefill_tokens_per_second"]?.doubleValue,
@@ -34,12 +27,13 @@ struct PeerCommand {
         }
     }
 
-    func embedFigures(shapes: [String]) throws -> [EmbedFigures] {
+    /// Figures of an encoder's forward pass, a shape each.
+    func embedFigures(shapes: [String]) throws -> [EmbedBenchmark.PeerFigure] {
         try objects(extra: shapes).map { value in
             guard let name = value["name"]?.stringValue, let shape = value["shape"]?.stringValue, let milliseconds = value["ms"]?.doubleValue,
-                let rate = value["tokens_per_second"]?.doubleValue
-            else { throw ValidationError("the peer printed an object without name, shape, ms and tokens_per_second") }
-            return EmbedFigures(name: name, shape: shape, milliseconds: milliseconds, tokensPerSecond: rate)
+                milliseconds > 0
+            else { throw ValidationError("the peer printed an object without name, shape and ms") }
+            return EmbedBenchmark.PeerFigure(name: name, shape: shape, seconds: milliseconds / 1e3)
         }
     }
 

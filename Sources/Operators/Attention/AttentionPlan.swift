@@ -18,10 +18,12 @@ package struct AttentionPlan {
 
     /// Long sequences first and late positions first, key heads innermost, so that neighbours share keys in L2; each tile goes to the block with the
     /// least to do so far.
-    package init(_ problem: AttentionProblem, tokensPerTile: Int, keysPerBlock: Int, blocks: Int) {
+    ///
+    /// - Parameter range: Only sequences with such a number of keys.
+    package init(_ problem: AttentionProblem, tokensPerTile: Int, keysPerBlock: Int, blocks: Int, range: Range<Int> = 0..<Int.max) {
         var loads = BlockLoads(max(1, blocks))
         var lists = [[Int32]](repeating: [], count: max(1, blocks))
-        for tile in Self.order(problem, tokensPerTile, keysPerBlock) {
+        for tile in Self.order(problem, tokensPerTile, keysPerBlock, range) {
             let (a, b, c, d, e, f) = tile.numbers
             lists[loads.deal(tile.cost)] += [a, b, c, d, e, f]
         }
@@ -31,7 +33,9 @@ package struct AttentionPlan {
         }
     }
 
-    private static func order(_ problem: AttentionProblem, _ tokensPerTile: Int, _ keysPerBlock: Int) -> [Tile] {
+    private static func order(
+        _ problem: AttentionProblem, _ tokensPerTile: Int, _ keysPerBlock: Int, _ range: Range<Int>
+    ) -> [Tile] {
         // Tiles of sequences whose keys and values fit L2 together are ordered among each other, the heaviest first.
         let cacheByteCount = 24 << 20
         let tokenByteCount = 2 * problem.keyHeads * problem.head * problem.dtype.byteCount
@@ -44,7 +48,7 @@ package struct AttentionPlan {
             group.removeAll(keepingCapacity: true)
             held = 0
         }
-        for sequence in sequences(problem) {
+        for sequence in sequences(problem) where range.contains(sequence.keys) {
             if held > 0, held + sequence.keys * tokenByteCount > cacheByteCount { flush() }
             held += sequence.keys * tokenByteCount
             for first in stride(from: 0, to: sequence.queries, by: tokensPerTile).reversed() {
@@ -118,6 +122,7 @@ final class AttentionPlanCache: Sendable {
         let tokensPerTile: Int
         let keysPerBlock: Int
         let blocks: Int
+        let range: Range<Int>
     }
 
     struct Tables: Sendable {

@@ -1,10 +1,10 @@
-import CUDA
+package import CUDA
 import Tensors
 
 /// The forms of Kernels/Operators/AttentionHopper.cu.
-struct HopperAttentionVariant: KernelVariant {
-    static let path = "Operators/AttentionHopper.cu"
-    let entry = "apus_attention_hopper"
+package struct HopperAttentionVariant: KernelVariant {
+    package static let path = "Operators/AttentionHopper.cu"
+    package let entry = "apus_attention_hopper"
 
     var dtype: DType
     var head: Int
@@ -12,7 +12,7 @@ struct HopperAttentionVariant: KernelVariant {
     /// Warpgroups that multiply, 64 rows each.
     var consumers = 2
     /// Keys of a block.
-    var keys = 128
+    package private(set) var keys = 128
     var stages = 2
     var queryBuffers = 1
     /// The result leaves in whole rows through shared memory, not from registers.
@@ -22,12 +22,11 @@ struct HopperAttentionVariant: KernelVariant {
 
     /// The choice for a shape, by measurements on an H200.
     ///
-    /// - Parameter isInvariant: The same choice for all lengths, so that the order of sums in a sequence does not depend on the others.
-    init(_ problem: AttentionProblem, isInvariant: Bool) {
+    /// - Parameter longest: Keys of the longest sequence.
+    init(_ problem: AttentionProblem, longest: Int) {
         dtype = problem.dtype
         head = problem.head
         group = problem.group
-        let longest = isInvariant ? Int.max : problem.lengths.keys.max() ?? 0
         switch problem.head {
         case 256:
             keys = longest >= 1024 ? 80 : 64
@@ -46,16 +45,35 @@ struct HopperAttentionVariant: KernelVariant {
         }
     }
 
-    var rows: Int { 64 * consumers }
-    var tokensPerTile: Int { rows / group }
-    var threadCount: Int { 128 * (1 + consumers) }
+    /// The choices for the lengths of a problem, with the numbers of keys that each is for: one for all by the longest, or for each sequence by its own
+    /// length, so that the order of its sums does not depend on the others.
+    package static func choices(_ problem: AttentionProblem, isInvariant: Bool) -> [(variant: HopperAttentionVariant, keys: Range<Int>)] {
+        guard isInvariant else { return [(HopperAttentionVariant(problem, longest: problem.lengths.keys.max() ?? 0), 0..<Int.max)] }
+        var choices: [(variant: HopperAttentionVariant, keys: Range<Int>)] = []
+        for (start, end) in zip(bounds, bounds.dropFirst() + [Int.max]) where problem.lengths.keys.contains(where: { (start..<end).contains($0) }) {
+            let variant = HopperAttentionVariant(problem, longest: start)
+            if let last = choices.last, last.variant == variant, last.keys.upperBound == start {
+                choices[choices.count - 1].keys = last.keys.lowerBound..<end
+            } else {
+                choices.append((variant, start..<end))
+            }
+        }
+        return choices
+    }
 
-    var sharedByteCount: Int {
+    /// Numbers of keys at which the choice may change.
+    private static let bounds = [0, 257, 513, 1024]
+
+    var rows: Int { 64 * consumers }
+    package var tokensPerTile: Int { rows / group }
+    package var threadCount: Int { 128 * (1 + consumers) }
+
+    package var sharedByteCount: Int {
         let queries = queryBuffers * rows * head * 2
         return 1024 + queries + 2 * stages * keys * head * 2 + (hasStaging ? consumers * 8192 : 0) + 512
     }
 
-    var constants: KernelConstants {
+    package var constants: KernelConstants {
         KernelConstants([
             "ATTENTION_HEAD": head, "ATTENTION_GROUP": group, "ATTENTION_CONSUMERS": consumers, "ATTENTION_KEYS": keys,
             "ATTENTION_STAGES": stages, "ATTENTION_QUERY_BUFFERS": queryBuffers, "ATTENTION_TYPE": dtype.kernelNumber,

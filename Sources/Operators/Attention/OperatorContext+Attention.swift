@@ -16,7 +16,7 @@ extension OperatorContext {
     /// - Parameters:
     ///   - lengths: The sequences; one over all tokens when nil.
     ///   - scale: 1 / sqrt(D) when nil.
-    ///   - isInvariant: Bit for bit the same result for a sequence whatever the lengths of the others, at up to a tenth of the speed lost for short ones.
+    ///   - isInvariant: Bit for bit the same result for a sequence whatever the lengths of the others: a launch for each class of lengths.
     ///   - output: Where the result goes, contiguous or laid out as q; must not overlap the operands.
     public func attention(
         _ q: DeviceTensor, _ k: DeviceTensor, _ v: DeviceTensor, lengths: SequenceLengths? = nil, mask: AttentionMask = .causal,
@@ -70,10 +70,17 @@ extension OperatorContext {
     private func launchHopper(
         _ problem: AttentionProblem, _ arguments: AttentionArguments, isInvariant: Bool
     ) throws(OperatorError) {
-        let variant = HopperAttentionVariant(problem, isInvariant: isInvariant)
+        for choice in HopperAttentionVariant.choices(problem, isInvariant: isInvariant) {
+            try launch(choice.variant, problem, arguments, range: choice.keys)
+        }
+    }
+
+    private func launch(
+        _ variant: HopperAttentionVariant, _ problem: AttentionProblem, _ arguments: AttentionArguments, range: Range<Int>
+    ) throws(OperatorError) {
         let loaded = try hopperAttentions.kernel(variant, in: self)
         let tables = try tables(
-            problem, tokensPerTile: variant.tokensPerTile, keysPerBlock: variant.keys, blocks: device.multiprocessorCount)
+            problem, tokensPerTile: variant.tokensPerTile, keysPerBlock: variant.keys, blocks: device.multiprocessorCount, range: range)
         // Another thread may push the plan out of the cache meanwhile.
         defer { extendLifetime(tables) }
         let size = problem.dtype.byteCount
@@ -107,7 +114,7 @@ extension OperatorContext {
         let loaded = try genericAttentions.kernel(variant, in: self)
         let tables = try tables(
             problem, tokensPerTile: variant.tokensPerTile, keysPerBlock: variant.keys,
-            blocks: device.multiprocessorCount * loaded.residentBlocks)
+            blocks: device.multiprocessorCount * loaded.residentBlocks, range: 0..<Int.max)
         defer { extendLifetime(tables) }
         let reach = problem.mask.reach
         try OperatorError.wrap("attention") { () throws(CUDAError) in
@@ -124,13 +131,13 @@ extension OperatorContext {
 
     /// The plan for these lengths, made or found.
     private func tables(
-        _ problem: AttentionProblem, tokensPerTile: Int, keysPerBlock: Int, blocks: Int
+        _ problem: AttentionProblem, tokensPerTile: Int, keysPerBlock: Int, blocks: Int, range: Range<Int>
     ) throws(OperatorError) -> AttentionPlanCache.Tables {
         let key = AttentionPlanCache.Key(
             lengths: problem.lengths, mask: problem.mask, keyHeads: problem.keyHeads, head: problem.head, tokensPerTile: tokensPerTile,
-            keysPerBlock: keysPerBlock, blocks: blocks)
+            keysPerBlock: keysPerBlock, blocks: blocks, range: range)
         return try attentionPlans.tables(key) { () throws(OperatorError) in
-            try upload(AttentionPlan(problem, tokensPerTile: tokensPerTile, keysPerBlock: keysPerBlock, blocks: blocks))
+            try upload(AttentionPlan(problem, tokensPerTile: tokensPerTile, keysPerBlock: keysPerBlock, blocks: blocks, range: range))
         }
     }
 

@@ -139,7 +139,7 @@ package enum OperatorKernels {
             let title = "attention, D \(head), \(group) heads a key head, length \(length)"
             forms.append(
                 isHopper
-                    ? KernelForm(HopperAttentionVariant(problem, isInvariant: false), title) : KernelForm(GenericAttentionVariant(problem), title))
+                    ? KernelForm(HopperAttentionVariant(problem, longest: length), title) : KernelForm(GenericAttentionVariant(problem), title))
         }
         return forms
     }

@@ -66,12 +66,22 @@ extension CPUExecutor {
             for column in 0..<c { pooled[sequence * c + column] *= factor }
         }
 
-        var width = c
-        for layer in head.dense {
+        return try head.finish(pooled, width: c, pool)
+    }
+}
+
+extension EncoderHead {
+    /// What follows the pooling, on the CPU: dense layers, the cut, the length. `pooled [S, width]`.
+    func finish(_ pooled: [Float], width: Int, _ pool: OpaquePointer) throws -> [Float] {
+        let sequences = pooled.count / width
+        var (pooled, width) = (pooled, width)
+        for layer in dense {
             var output = [Float](repeating: 0, count: sequences * layer.weight.rows)
             pooled.withUnsafeBufferPointer { input in
                 output.withUnsafeMutableBufferPointer { output in
-                    linear(input.baseAddress!, layer.weight, into: output.baseAddress!, rows: sequences, pool)
+                    apus_linear(
+                        pool, sequences, layer.weight.rows, layer.weight.columns, input.baseAddress!, layer.weight.columns, layer.weight.base,
+                        layer.weight.type, output.baseAddress!, layer.weight.rows, false)
                     layer.finish(output, sequences: sequences)
                 }
             }
@@ -79,13 +89,13 @@ extension CPUExecutor {
             width = layer.weight.rows
         }
 
-        let kept = head.dimensions ?? width
+        let kept = dimensions ?? width
         var vectors = [Float](repeating: 0, count: sequences * kept)
         for sequence in 0..<sequences {
             vectors.withUnsafeMutableBufferPointer { vectors in
                 let vector = vectors.baseAddress! + sequence * kept
                 for column in 0..<kept { vector[column] = pooled[sequence * width + column] }
-                if head.normalizes { apus_l2_normalize(kept, vector) }
+                if normalizes { apus_l2_normalize(kept, vector) }
             }
         }
         try vectors.requireFinite(width: kept)

@@ -12,7 +12,8 @@ extension CUDAExecutor {
         guard batch.tokenCount > 0 else { return EncodingTask { [] } }
         let inputs = EncodeInputs(batch, groupRows: groupRows)
         let slot = try slots.take(inputs: inputs.values)
-        let width = head.dimensions ?? head.fullDimension(hiddenSize: spec.hiddenSize)
+        let finishesHere = DeviceDenseLayers.takes(head.dense)
+        let width = finishesHere ? head.dimensions ?? head.fullDimension(hiddenSize: spec.hiddenSize) : spec.hiddenSize
         let pending = PendingEncoding(slot: slot, slots: slots, sequences: batch.sequenceCount, width: width)
         try withSpace(rows: inputs.largestGroup) { space in
             try context.stream.wait(for: slot.uploaded)
@@ -21,13 +22,17 @@ extension CUDAExecutor {
                 try run(group, inputs, slot, space.prefix(group.rows.count), pooling: head.pooling, into: pooled.slice(0, group.sequences))
                 try mark(.pool)
             }
-            let finished = try denseLayers.apply(head.dense, to: pooled)
-            let vectors = try context.tensor(.float32, [batch.sequenceCount, width])
-            try rowKernels.normalize(finished, isUnit: head.normalizes, into: vectors)
+            let vectors = finishesHere ? try context.tensor(.float32, [batch.sequenceCount, width]) : pooled
+            if finishesHere {
+                try rowKernels.normalize(denseLayers.apply(head.dense, to: pooled), isUnit: head.normalizes, into: vectors)
+            }
             try mark(.pool)
             try slot.download(vectors, on: context.stream)
         }
-        return EncodingTask { try pending.wait() }
+        guard !finishesHere else { return EncodingTask { try pending.wait() } }
+        return EncodingTask {
+            try ThreadPool(threads: 1).withPool { try head.finish(pending.wait(), width: width, $0) }
+        }
     }
 
     /// Passes a group of sequences through the layers and pools it.
@@ -42,9 +47,9 @@ extension CUDAExecutor {
             return try rowKernels.pool(
                 space.x, offsets: inputs.offsets(group, slot.inputs), norm: weights.finalNorm, pooling: pooling, into: pooled)
         }
-        try run(pass, space, layers: weights.layers.count - 1, finalNorm: false)
+        let sums = try run(pass, space, layers: weights.layers.count - 1, finalNorm: false)
         let picked = try inputs.picked(group, slot.inputs)
-        let own = try runLastLayer(pass, picked, space)
+        let own = try runLastLayer(pass, picked, space, sums)
         try rowKernels.pool(own.x, offsets: picked.offsets, norm: weights.finalNorm, pooling: pooling, into: pooled)
     }
 

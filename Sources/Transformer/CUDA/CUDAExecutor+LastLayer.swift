@@ -14,41 +14,59 @@ struct PickedRows {
 extension CUDAExecutor {
     /// The last layer of a pass whose last tokens alone are pooled: keys and values of all rows, everything else of the picked rows only.
     ///
-    /// `space.h` must hold the rows normed for this layer. Saves all but the keys and values of one layer, 5 % of a pass of 18 layers, and changes no
+    /// `space.h`, or `sums` in its place, must hold the rows normed for this layer. Saves all but the keys and values of one layer, 5 % of a pass of 18 layers, and changes no
     /// result: no other row of the last layer is read by anything.
     /// - Returns: the residual stream of the picked rows, [S, C].
-    func runLastLayer(_ pass: DevicePass, _ picked: PickedRows, _ space: PassSpace) throws -> PassSpace {
+    func runLastLayer(_ pass: DevicePass, _ picked: PickedRows, _ space: PassSpace, _ sums: RowSums?) throws -> PassSpace {
         let index = weights.layers.count - 1
         let layer = weights.layers[index]
         let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
         let sequences = picked.rows.shape[0]
-        let rope = try ropes.table(for: spec.layers[index].rope, positions: pass.positionCount)
-        func rotate(_ heads: DeviceTensor, queryHeads: Int, positions: DeviceTensor) throws {
-            try context.normAndRotate(
-                heads, queryHeads: queryHeads, queryWeight: layer.queryNorm, keyWeight: layer.keyNorm, cosine: rope.cosine, sine: rope.sine,
-                positions: positions, epsilon: spec.normEpsilon, unitOffset: spec.normWeightOffset == 1)
-        }
+        let keyValueWeight = try layer.queryKeyValue.slice(0, h * d..<(h + 2 * g) * d)
+        let queryWeight = try layer.queryKeyValue.slice(0, 0..<h * d)
 
         let keysAndValues = try space.queryKeyValue.leading([pass.rowCount, 2 * g * d])
-        _ = try context.gemm(
-            space.h, layer.queryKeyValue.slice(0, h * d..<(h + 2 * g) * d), path: path, into: keysAndValues)
         let keys = try keysAndValues.split(1, into: (2 * g, d)).slice(1, 0..<g)
         let values = try keysAndValues.split(1, into: (2 * g, d)).slice(1, g..<2 * g)
-        try mark(.queryKeyValue)
-        try rotate(keys, queryHeads: 0, positions: pass.positions)
-        try mark(.queryKeyNorm)
-
-        let own = try PassSpace(spec, rows: sequences, residualType: Self.residualType, on: context.stream)
-        try rowKernels.take(picked.rows, of: space.x, norm: layer.attentionNorm, x: own.x, h: own.h)
+        let own = try PassSpace(spec, rows: sequences, residualType: residualType, on: context.stream)
         let queries = try own.queryKeyValue.leading([sequences, h * d])
-        _ = try context.gemm(own.h, layer.queryKeyValue.slice(0, 0..<h * d), path: path, into: queries)
         let queryHeads = try queries.split(1, into: (h, d))
-        try rotate(queryHeads, queryHeads: h, positions: picked.positions)
+        var ownSums: RowSums?
+        if let fused {
+            try fused.project(
+                index, sums == nil ? space.h : space.x, keyValueWeight, queryHeads: 0, keyHeads: g, positions: pass.positions, sums: sums,
+                into: keysAndValues)
+            if sums == nil {
+                try rowKernels.take(picked.rows, of: space.x, norm: layer.attentionNorm, x: own.x, h: own.h)
+            } else {
+                let taken = try RowSums(rows: sequences, parts: fused.parts, on: context)
+                try rowKernels.take(picked.rows, of: space.x, x: own.x, sums: taken.values)
+                ownSums = taken
+            }
+            try fused.project(
+                index, ownSums == nil ? own.h : own.x, queryWeight, queryHeads: h, keyHeads: 0, positions: picked.positions, sums: ownSums,
+                into: queries)
+            try mark(.queryKeyValue)
+        } else {
+            let rope = try ropes.table(for: spec.layers[index].rope, positions: pass.positionCount)
+            func rotate(_ heads: DeviceTensor, queryHeads: Int, positions: DeviceTensor) throws {
+                try context.normAndRotate(
+                    heads, queryHeads: queryHeads, queryWeight: layer.queryNorm, keyWeight: layer.keyNorm, cosine: rope.cosine, sine: rope.sine,
+                    positions: positions, epsilon: spec.normEpsilon, unitOffset: spec.normWeightOffset == 1)
+            }
+            _ = try context.gemm(space.h, keyValueWeight, path: path, into: keysAndValues)
+            try mark(.queryKeyValue)
+            try rotate(keys, queryHeads: 0, positions: pass.positions)
+            try mark(.queryKeyNorm)
+            try rowKernels.take(picked.rows, of: space.x, norm: layer.attentionNorm, x: own.x, h: own.h)
+            _ = try context.gemm(own.h, queryWeight, path: path, into: queries)
+            try rotate(queryHeads, queryHeads: h, positions: picked.positions)
+        }
         _ = try context.attention(
             queryHeads, keys, values, lengths: SequenceLengths(queries: [Int](repeating: 1, count: sequences), keys: pass.lengths.keys),
             mask: spec.mask(layer: index), scale: spec.attentionScale, path: path, isInvariant: true, into: own.attended.split(1, into: (h, d)))
         try mark(spec.layers[index].window == nil ? .attention : .windowedAttention)
-        try finish(index, own, next: nil)
+        try finish(index, own, ownSums, next: nil)
         return own
     }
 }

@@ -34,9 +34,10 @@ package struct DeviceWeights: Sendable {
 
     /// Copies the weights to the GPU of a context and waits for them.
     ///
+    /// - Parameter foldsNorms: Multiplies the columns of ``Layer/queryKeyValue`` and ``Layer/gateUp`` by the norm ahead of them.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` for a shape that the kernels do not compute (``obstacle(_:)``), `nonFinite` naming the
     ///   tensor that holds NaN or infinity; ``CUDAError`` with code `outOfMemory`, naming what all weights need and what is free.
-    package init(_ weights: TransformerWeights, spec: TransformerSpec, on context: OperatorContext) throws {
+    package init(_ weights: TransformerWeights, spec: TransformerSpec, foldsNorms: Bool = false, on context: OperatorContext) throws {
         if let obstacle = Self.obstacle(spec) {
             throw TransformerError(.unsupportedModel, "the GPU's kernels do not compute this model: \(obstacle); use the device cpu")
         }
@@ -54,15 +55,17 @@ package struct DeviceWeights: Sendable {
                 throw TransformerError(.missingTensor, "'\(layer.query.name)' has no norm of its heads beside it")
             }
             func norm(_ matrix: WeightMatrix, _ offset: Int) throws -> DeviceTensor { try upload.vector(matrix, at: offset) }
+            func factors(_ matrix: WeightMatrix) -> [Float]? { foldsNorms ? matrix.floats.map { $0 + spec.normWeightOffset } : nil }
             layers.append(
                 Layer(
                     attentionNorm: try norm(layer.attentionNorm, place.attentionNorm),
-                    queryKeyValue: try upload.matrix([layer.query, layer.key, layer.value], at: place.queryKeyValue),
+                    queryKeyValue: try upload.matrix(
+                        [layer.query, layer.key, layer.value], folding: factors(layer.attentionNorm), at: place.queryKeyValue),
                     queryNorm: try norm(queryNorm, place.queryNorm), keyNorm: try norm(keyNorm, place.keyNorm),
                     output: try upload.matrix([layer.output], at: place.output),
                     attentionOutputNorm: try layer.attentionOutputNorm.map { try norm($0, place.attentionOutputNorm) },
                     feedForwardNorm: try norm(layer.feedForwardNorm, place.feedForwardNorm),
-                    gateUp: try upload.gated(layer.gate, layer.up, at: place.gateUp),
+                    gateUp: try upload.gated(layer.gate, layer.up, folding: factors(layer.feedForwardNorm), at: place.gateUp),
                     down: try upload.matrix([layer.down], at: place.down),
                     feedForwardOutputNorm: try layer.feedForwardOutputNorm.map { try norm($0, place.feedForwardOutputNorm) }))
         }

@@ -1,4 +1,4 @@
-import CUDA
+package import CUDA
 import Operators
 package import Tensors
 
@@ -15,7 +15,7 @@ package struct PassSpace {
     private let arena: DeviceArena
 
     /// - Throws: ``CUDAError`` with code `outOfMemory`, naming what all of it needs and what is free.
-    init(_ spec: TransformerSpec, rows: Int, residualType: DType, on stream: Stream) throws {
+    package init(_ spec: TransformerSpec, rows: Int, residualType: DType, on stream: Stream) throws {
         let place = Placement(spec, rows: rows, residualType: residualType)
         arena = try DeviceArena(byteCount: place.byteCount, on: stream)
         let (c, heads) = (spec.hiddenSize, spec.queryHeads * spec.headDimension)
@@ -38,7 +38,7 @@ package struct PassSpace {
         arena = space.arena
     }
 
-    var capacity: Int { x.shape[0] }
+    package var capacity: Int { x.shape[0] }
 
     /// The first rows of everything.
     func prefix(_ rows: Int) throws -> PassSpace { try PassSpace(self, rows: rows) }

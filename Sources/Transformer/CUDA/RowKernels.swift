@@ -39,6 +39,25 @@ struct RowKernels: Sendable {
             spec.normEpsilon, Int32(count), Int32(source.shape[0]))
     }
 
+    /// x = table[id] · scale, and the sums of squares of its rows.
+    func embed(_ ids: DeviceTensor, table: DeviceTensor, scale: Float, x: DeviceTensor, sums: DeviceTensor) throws {
+        try gather(.embedSums(parts: sums.shape[1]), ids, table, scale: scale, x: x, sums: sums)
+    }
+
+    /// x = rows of `source`, and their sums of squares.
+    func take(_ rows: DeviceTensor, of source: DeviceTensor, x: DeviceTensor, sums: DeviceTensor) throws {
+        try gather(.takeSums(parts: sums.shape[1]), rows, source, scale: 1, x: x, sums: sums)
+    }
+
+    private func gather(
+        _ kind: RowsVariant.Kind, _ ids: DeviceTensor, _ table: DeviceTensor, scale: Float, x: DeviceTensor, sums: DeviceTensor
+    ) throws {
+        let (variant, loaded) = try kernel(kind)
+        try loaded.kernel.launch(
+            launch(variant, rows: ids.shape[0]), on: context.stream, ids.address, table.address, DeviceAddress(bits: 0), x.address, sums.address,
+            scale, spec.normEpsilon, Int32(ids.shape[0]), Int32(table.shape[0]))
+    }
+
     /// x += y, or x += norm(y, w1) where a branch has a norm of its own; h = norm(x, w2), left out where there is no w2.
     func addBranch(_ y: DeviceTensor, norm branch: DeviceTensor?, to x: DeviceTensor, next: DeviceTensor?, h: DeviceTensor) throws {
         let rows = x.shape[0]
@@ -115,6 +134,8 @@ package struct RowsVariant: KernelVariant {
     package enum Kind: Hashable, Sendable {
         case embed
         case take
+        case embedSums(parts: Int)
+        case takeSums(parts: Int)
         case residual(isSandwich: Bool, hasNext: Bool)
         case pool(EncoderHead.Pooling)
         case normalize
@@ -144,9 +165,17 @@ package struct RowsVariant: KernelVariant {
     package var threadCount: Int { lanes > 32 ? lanes : 128 }
     package var sharedByteCount: Int { 0 }
 
+    /// Whether rows are gathered from the residual stream itself.
+    private var takes: Bool {
+        switch kind {
+        case .take, .takeSums: true
+        default: false
+        }
+    }
+
     package var entry: String {
         switch kind {
-        case .embed, .take: "apus_rows_embed"
+        case .embed, .take, .embedSums, .takeSums: "apus_rows_embed"
         case .residual: "apus_rows_residual"
         case .pool: "apus_rows_pool"
         case .normalize: "apus_rows_normalize"
@@ -157,8 +186,10 @@ package struct RowsVariant: KernelVariant {
     package var constants: KernelConstants {
         // Kinds that do not care take what the others have, so that one compilation serves them all.
         var (isSandwich, hasNext, pool) = (self.isSandwich, true, 0)
+        var (parts, next) = (4, 1)
         switch kind {
         case .residual(let sandwich, let next): (isSandwich, hasNext) = (sandwich, next)
+        case .embedSums(let count), .takeSums(let count): (parts, next) = (count, 2)
         case .pool(.mean): pool = 1
         case .pool(.firstToken): pool = 2
         default: break
@@ -166,8 +197,9 @@ package struct RowsVariant: KernelVariant {
         return KernelConstants([
             "ROWS_COLUMNS": columns, "ROWS_LANES": lanes, "ROWS_BLOCK": threadCount, "ROWS_RESIDUAL": residualType.kernelNumber,
             "ROWS_BRANCH": 0, "ROWS_OUTPUT": 0, "ROWS_WEIGHT": DType.float32.kernelNumber,
-            "ROWS_TABLE": kind == .take ? residualType.kernelNumber : 0,
-            "ROWS_UNIT_OFFSET": unitOffset ? 1 : 0, "ROWS_SANDWICH": isSandwich ? 1 : 0, "ROWS_NEXT": hasNext ? 1 : 0, "ROWS_POOL": pool,
+            "ROWS_TABLE": takes ? residualType.kernelNumber : 0,
+            "ROWS_UNIT_OFFSET": unitOffset ? 1 : 0, "ROWS_SANDWICH": isSandwich ? 1 : 0, "ROWS_NEXT": hasNext ? next : 0, "ROWS_PARTS": parts,
+            "ROWS_POOL": pool,
             "ROWS_CHUNK": Self.chunk,
         ])
     }

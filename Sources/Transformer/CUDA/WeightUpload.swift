@@ -20,20 +20,22 @@ struct WeightUpload {
     }
 
     /// Matrices with the same columns, one behind the other, in bf16.
-    mutating func matrix(_ parts: [WeightMatrix], at offset: Int) throws -> DeviceTensor {
+    ///
+    /// - Parameter factors: of the columns.
+    mutating func matrix(_ parts: [WeightMatrix], folding factors: [Float]? = nil, at offset: Int) throws -> DeviceTensor {
         let columns = parts[0].columns
         let tensor = try arena.tensor(.bfloat16, [parts.reduce(0) { $0 + $1.rows }, columns], at: offset)
         var row = 0
         for part in parts {
             note(part)
-            try Self.withBrainFloats(part) { try stream.upload($0, to: tensor.slice(0, row..<row + part.rows).region) }
+            try Self.withBrainFloats(part, folding: factors) { try stream.upload($0, to: tensor.slice(0, row..<row + part.rows).region) }
             row += part.rows
         }
         return tensor
     }
 
     /// Gate and up interleaved eight rows at a time.
-    mutating func gated(_ gate: WeightMatrix, _ up: WeightMatrix, at offset: Int) throws -> PackedGatedWeights {
+    mutating func gated(_ gate: WeightMatrix, _ up: WeightMatrix, folding factors: [Float]? = nil, at offset: Int) throws -> PackedGatedWeights {
         let (rows, columns) = (gate.rows, gate.columns)
         let tensor = try arena.tensor(.bfloat16, [rows / 8, 2, 8, columns], at: offset)
         let block = 8 * columns * 2
@@ -41,7 +43,7 @@ struct WeightUpload {
         defer { packed.deallocate() }
         for (half, matrix) in [gate, up].enumerated() {
             note(matrix)
-            Self.withBrainFloats(matrix) { source in
+            Self.withBrainFloats(matrix, folding: factors) { source in
                 for group in 0..<rows / 8 {
                     packed[(2 * group + half) * block..<(2 * group + half + 1) * block].copyBytes(from: source[group * block..<(group + 1) * block])
                 }
@@ -65,9 +67,13 @@ struct WeightUpload {
     }
 
     /// The matrix in bf16: as it lies in the file, or rounded.
-    private static func withBrainFloats(_ matrix: WeightMatrix, _ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
-        if matrix.type == APUS_BF16 { return try body(matrix.bytes) }
-        let bits = matrix.floats.map { BFloat16($0).bitPattern.littleEndian }
+    private static func withBrainFloats(
+        _ matrix: WeightMatrix, folding factors: [Float]?, _ body: (UnsafeRawBufferPointer) throws -> Void
+    ) rethrows {
+        if matrix.type == APUS_BF16, factors == nil { return try body(matrix.bytes) }
+        var values = matrix.floats
+        if let factors { for index in values.indices { values[index] *= factors[index % factors.count] } }
+        let bits = values.map { BFloat16($0).bitPattern.littleEndian }
         try bits.withUnsafeBytes(body)
     }
 }
