@@ -46,6 +46,7 @@ struct Epilogue {
     const Arguments& arguments;
     const TensorMap& mapC;
     const TensorMap& mapR;
+    const TensorMap& mapL;
     u32 stagingBase, residualBarrier, constants, residualPhase;
     int group, warp, lane;
     bool leader;
@@ -54,12 +55,13 @@ struct Epilogue {
         if (!leader) return;
         const int count = min(staging, chunks - first);
         const int weightBytes = GEMM_POST_NORM && first == 0 ? 4 * min(tileN, arguments.n - firstColumn) : 0;
-        barrierExpect(residualBarrier, count * chunkBytes + weightBytes);
+        barrierExpect(residualBarrier, count * chunkBytes * (GEMM_SPLIT ? 2 : 1) + weightBytes);
         if (weightBytes) loadBytes(constants, arguments.columnScale + firstColumn, weightBytes, residualBarrier);
         for (int i = 0; i < count; ++i) {
             const int c = first + i;
-            loadTile(stagingBase + i * chunkBytes, mapR, residualBarrier, firstColumn + (c % chunksAcross) * chunkColumns,
-                     firstRow + (c / chunksAcross) * 64);
+            const int column = firstColumn + (c % chunksAcross) * chunkColumns, row = firstRow + (c / chunksAcross) * 64;
+            loadTile(stagingBase + i * chunkBytes, mapR, residualBarrier, column, row);
+            if (GEMM_SPLIT) loadTile(stagingBase + (staging + i) * chunkBytes, mapL, residualBarrier, column, row);
         }
     }
 
@@ -373,17 +375,23 @@ struct Epilogue {
                 for (int b = 0; b < chunkColumns / 8; b += 2) {  // 16 x 16 per warp and step
                     const u32 address =
                         base + swizzled<chunkRowBytes>(warp * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), b + (lane >> 4));
-                    u32 packed[4], residual[4];
+                    u32 packed[4], residual[4], low[4];
                     if (GEMM_RESIDUAL) loadMatrix4(residual, address);
+                    if (GEMM_SPLIT) loadMatrix4(low, address + staging * chunkBytes);
 #pragma unroll
                     for (int part = 0; part < 4; ++part) {
                         const int half = part & 1;
                         Float2 v;
                         if constexpr (GEMM_POST_NORM) {
-                            const Float2 r = unpack2<output>(residual[part]), y = element(acc, mb, across, b + part / 2, half);
+                            Float2 r = unpack2<output>(residual[part]);
+                            if (GEMM_SPLIT) {
+                                const Float2 rest = unpack2<output>(low[part]);
+                                r = {r.x + rest.x, r.y + rest.y};
+                            }
+                            const Float2 y = element(acc, mb, across, b + part / 2, half);
                             const Float2 w = columns.scale[b + part / 2];
                             v = {fmaf(y.x * scale[half], w.x, r.x), fmaf(y.y * scale[half], w.y, r.y)};
-                            squares[half] += v.x * v.x + v.y * v.y;  // rounding moves this sum by less than 2^-9 / sqrt(N)
+                            squares[half] += v.x * v.x + v.y * v.y;
                         } else {
                             v = outputs(acc, mb, across, b + part / 2, half, scale[half], gate[half], columns);
                             if (GEMM_RESIDUAL) {
@@ -391,14 +399,25 @@ struct Epilogue {
                                 v.x += r.x;
                                 v.y += r.y;
                             }
+                            if (GEMM_SPLIT) {
+                                const Float2 rest = unpack2<output>(low[part]);
+                                v.x += rest.x;
+                                v.y += rest.y;
+                                if (GEMM_STATISTICS) squares[half] += v.x * v.x + v.y * v.y;
+                            }
                         }
                         packed[part] = pack2<output>(v.x, v.y);
-                        if (GEMM_STATISTICS && !GEMM_POST_NORM) {
+                        if (GEMM_SPLIT) {
+                            const Float2 w = unpack2<output>(packed[part]);
+                            low[part] = pack2<output>(v.x - w.x, v.y - w.y);
+                        }
+                        if (GEMM_STATISTICS && !GEMM_POST_NORM && !GEMM_SPLIT) {
                             const Float2 w = unpack2<output>(packed[part]);
                             squares[half] += w.x * w.x + w.y * w.y;
                         }
                     }
                     storeMatrix4(address, packed[0], packed[1], packed[2], packed[3]);
+                    if (GEMM_SPLIT) storeMatrix4(address + staging * chunkBytes, low[0], low[1], low[2], low[3]);
                 }
             }
             if (GEMM_STATISTICS && across == chunksAcross - 1) {
@@ -417,8 +436,9 @@ struct Epilogue {
 #pragma unroll
                     for (int i = 0; i <= buffer; ++i) {
                         const int c = chunk - buffer + i;
-                        storeTile(mapC, stagingBase + i * chunkBytes, firstColumn + (c % chunksAcross) * chunkColumns,
-                                  firstRow + (c / chunksAcross) * 64);
+                        const int column = firstColumn + (c % chunksAcross) * chunkColumns, row = firstRow + (c / chunksAcross) * 64;
+                        storeTile(mapC, stagingBase + i * chunkBytes, column, row);
+                        if (GEMM_SPLIT) storeTile(mapL, stagingBase + (staging + i) * chunkBytes, column, row);
                     }
                     storeCommit();
                 }

@@ -13,6 +13,7 @@
 // holds rows offsets[s] .. offsets[s + 1] - 1. Everything row-major without gaps, pointers 16-byte aligned, C a multiple of 8.
 // ROWS_NEXT 0 leaves h out. ROWS_NEXT 2 writes the sums of squares that the norm needs instead, for GEMM_ROW_SCALE 3 of
 // Operators/GemmHopper.cu: h is then [T, ROWS_PARTS] fp32, the sum and zeros behind it, and its weight is not read.
+// ROWS_SPLIT 1: x and x' are sums of two bf16 tensors, as GEMM_SPLIT has them: what x rounds to, and `plane` elements behind it the rest.
 // An id outside 0 .. V - 1 gives a row of NaN, a sequence of no rows a vector of zeros.
 //
 // Mapping. ROWS_LANES threads own a row, 8 columns at a time: 16 lanes hold 640 columns in five whole pieces each, 32 lanes 1,024 in four. Above
@@ -47,6 +48,9 @@
 #ifndef ROWS_RESIDUAL  // 0 bf16, 1 f16, 2 f32, as all types here
 #define ROWS_RESIDUAL 0
 #endif
+#ifndef ROWS_SPLIT
+#define ROWS_SPLIT 0
+#endif
 #ifndef ROWS_BRANCH
 #define ROWS_BRANCH 0
 #endif
@@ -80,7 +84,7 @@
 
 namespace apus {
 
-constexpr DType residualType = static_cast<DType>(ROWS_RESIDUAL), branchType = static_cast<DType>(ROWS_BRANCH);
+constexpr DType residualType = ROWS_SPLIT ? DType::f32 : static_cast<DType>(ROWS_RESIDUAL), branchType = static_cast<DType>(ROWS_BRANCH);
 constexpr DType outputType = static_cast<DType>(ROWS_OUTPUT), weightType = static_cast<DType>(ROWS_WEIGHT);
 constexpr DType tableType = static_cast<DType>(ROWS_TABLE);
 constexpr int columns = ROWS_COLUMNS, lanes = ROWS_LANES, pieces = columns / 8, perLane = ceilDivide(pieces, lanes);
@@ -138,6 +142,34 @@ template <DType T> APUS_DEVICE Piece<T> packPiece(const float (&v)[8]) {
 template <DType T> APUS_DEVICE void hold(Piece<T>& p) {
 #pragma unroll
     for (u32& word : p.words) asm volatile("" : "+r"(word));
+}
+
+// The residual: one tensor, or the two of a split one.
+APUS_DEVICE Piece<residualType> loadResidual(const void* x, i64 column, i64 plane) {
+    if constexpr (ROWS_SPLIT) {
+        float v[8], rest[8];
+        unpackPiece<DType::bf16>(v, loadPiece<DType::bf16>(x, column));
+        unpackPiece<DType::bf16>(rest, loadPiece<DType::bf16>(x, column + plane));
+#pragma unroll
+        for (int j = 0; j < 8; ++j) v[j] += rest[j];
+        return packPiece<residualType>(v);
+    } else {
+        return loadPiece<residualType>(x, column);
+    }
+}
+APUS_DEVICE void storeResidual(void* x, i64 column, i64 plane, const Piece<residualType>& p) {
+    if constexpr (ROWS_SPLIT) {
+        float v[8], high[8], rest[8];
+        unpackPiece<residualType>(v, p);
+        const Piece<DType::bf16> rounded = packPiece<DType::bf16>(v);
+        unpackPiece<DType::bf16>(high, rounded);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) rest[j] = v[j] - high[j];
+        storePiece<DType::bf16>(x, column, rounded);
+        storePiece<DType::bf16>(x, column + plane, packPiece<DType::bf16>(rest));
+    } else {
+        storePiece<residualType>(x, column, p);
+    }
 }
 
 APUS_DEVICE int laneOf() { return threadIdx.x % lanes; }
@@ -199,7 +231,14 @@ APUS_DEVICE void storeNext(Piece<residualType> (&x)[perLane], float squares, con
 using namespace apus;
 
 extern "C" __global__ void __launch_bounds__(ROWS_BLOCK)
-apus_rows_embed(const int* ids, const void* table, const void* weight, void* x, void* h, float scale, float eps, int tokens, int vocabulary) {
+apus_rows_embed(const int* ids, const void* table, const void* weight, void* x, void* h, float scale, float eps, int tokens, int vocabulary
+#if ROWS_SPLIT
+                , i64 plane
+#endif
+) {
+#if !ROWS_SPLIT
+    constexpr i64 plane = 0;
+#endif
     afterPredecessors();
     const i64 row = static_cast<i64>(blockIdx.x) * rowsPerBlock + threadIdx.x / lanes;
     const bool active = row < tokens;
@@ -216,7 +255,7 @@ apus_rows_embed(const int* ids, const void* table, const void* weight, void* x, 
 #pragma unroll
         for (int j = 0; j < 8; ++j) v[j] = known ? v[j] * scale : asFloat(0x7fc00000u);
         kept[i] = packPiece<residualType>(v);
-        storePiece<residualType>(x, row * columns + piece * 8, kept[i]);
+        storeResidual(x, row * columns + piece * 8, plane, kept[i]);
         unpackPiece<residualType>(v, kept[i]);
 #pragma unroll
         for (int j = 0; j < 8; ++j) squares += v[j] * v[j];
@@ -229,7 +268,14 @@ apus_rows_residual(const void* x, const void* y,
                    const void* branchWeight,  // [C], of norm(y); null without sandwich
                    const void* nextWeight,    // [C], of norm(x')
                    void* sum,                 // x'
-                   void* h, float eps, int tokens) {
+                   void* h, float eps, int tokens
+#if ROWS_SPLIT
+                   , i64 plane
+#endif
+) {
+#if !ROWS_SPLIT
+    constexpr i64 plane = 0;
+#endif
     afterPredecessors();
     const i64 row = static_cast<i64>(blockIdx.x) * rowsPerBlock + threadIdx.x / lanes;
     const bool active = row < tokens;
@@ -240,7 +286,7 @@ apus_rows_residual(const void* x, const void* y,
         const int piece = laneOf() + i * lanes;
         if (!active || !inside(piece)) continue;
         branch[i] = loadPiece<branchType>(y, row * columns + piece * 8);
-        kept[i] = loadPiece<residualType>(x, row * columns + piece * 8);
+        kept[i] = loadResidual(x, row * columns + piece * 8, plane);
     }
     float factor = 1.0f;
     if constexpr (ROWS_SANDWICH) {
@@ -274,7 +320,7 @@ apus_rows_residual(const void* x, const void* y,
             for (int j = 0; j < 8; ++j) v[j] += add[j];
         }
         kept[i] = packPiece<residualType>(v);
-        storePiece<residualType>(sum, row * columns + piece * 8, kept[i]);
+        storeResidual(sum, row * columns + piece * 8, plane, kept[i]);
         unpackPiece<residualType>(v, kept[i]);
 #pragma unroll
         for (int j = 0; j < 8; ++j) squares += v[j] * v[j];
@@ -287,7 +333,14 @@ apus_rows_pool(const void* x, const void* weight, const int* offsets,
                float* out,       // [S, C]
                float* partial,   // [T / ROWS_CHUNK + S, C], mean only
                u32* counters,    // [S], mean only
-               float eps, int sequences) {
+               float eps, int sequences
+#if ROWS_SPLIT
+               , i64 plane
+#endif
+) {
+#if !ROWS_SPLIT
+    constexpr i64 plane = 0;
+#endif
     afterPredecessors();
     const int group = threadIdx.x / lanes;
     // One row, normalised and weighted, added to `total`; all threads of the block take part.
@@ -298,7 +351,7 @@ apus_rows_pool(const void* x, const void* weight, const int* offsets,
         for (int i = 0; i < perLane; ++i) {
             const int piece = laneOf() + i * lanes;
             if (!active || !inside(piece)) continue;
-            kept[i] = loadPiece<residualType>(x, row * columns + piece * 8);
+            kept[i] = loadResidual(x, row * columns + piece * 8, plane);
             float v[8];
             unpackPiece<residualType>(v, kept[i]);
 #pragma unroll

@@ -39,6 +39,7 @@ struct PrefillVariantTests {
                 "GEMM_TILE_N": 160, "GEMM_STAGES": 5, "GEMM_STAGING": 5, "GEMM_GROUP": 1, "GEMM_EARLY": 1, "GEMM_POST_NORM": 1,
                 "GEMM_RESIDUAL": 1, "GEMM_STATISTICS": 1, "GEMM_COLUMN_SCALE": 2,
             ]),
+        .rows(["ROWS_SANDWICH": 1, "ROWS_UNIT_OFFSET": 1, "ROWS_NEXT": 2, "ROWS_SPLIT": 1, "ROWS_POOL": 1]),
         .rows(["ROWS_SANDWICH": 1, "ROWS_UNIT_OFFSET": 1, "ROWS_POOL": 1]),
         .rows(["ROWS_SANDWICH": 1, "ROWS_UNIT_OFFSET": 1, "ROWS_NEXT": 2]),
         .rows(["ROWS_SANDWICH": 1, "ROWS_RESIDUAL": 2, "ROWS_WEIGHT": 2, "ROWS_TABLE": 0]),
