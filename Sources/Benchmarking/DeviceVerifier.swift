@@ -83,11 +83,11 @@ package struct DeviceVerifier {
                 let vector = together[index * width..<(index + 1) * width]
                 try report(
                     .init(
-                        name: name, value: Self.cosine(vector, expected[index * width..<(index + 1) * width]), bound: Self.vectorBound,
+                        name: name, value: VectorComparison.cosine(vector, expected[index * width..<(index + 1) * width]), bound: Self.vectorBound,
                         isLowerBound: true))
                 let alone = try device.encode(TokenBatch([ids]), head: head)
                 let row = sequences.count - 1 - index
-                let least = min(Self.cosine(alone, vector), Self.cosine(alone, company[row * width..<(row + 1) * width]))
+                let least = min(VectorComparison.cosine(alone, vector), VectorComparison.cosine(alone, company[row * width..<(row + 1) * width]))
                 try report(.init(name: name + " in company", value: least, bound: Self.companyBound, isLowerBound: true))
             }
         }
@@ -128,16 +128,6 @@ package struct DeviceVerifier {
             whole += Double(b) * Double(b)
         }
         return whole > 0 ? (difference / whole).squareRoot() : difference.squareRoot()
-    }
-
-    package static func cosine(_ a: some Collection<Float>, _ b: some Collection<Float>) -> Double {
-        var (ab, aa, bb) = (0.0, 0.0, 0.0)
-        for (x, y) in zip(a, b) {
-            ab += Double(x) * Double(y)
-            aa += Double(x) * Double(x)
-            bb += Double(y) * Double(y)
-        }
-        return ab / (aa * bb).squareRoot()
     }
 }
 

@@ -61,10 +61,13 @@ package struct ModelVerifier {
             let vector = together[index * width..<(index + 1) * width]
             let alone = try executor.encode(TokenBatch([ids]), head: head)
             try report(
-                Check(name: "vector alone and in a batch, \(ids.count) tokens", value: cosine(alone, vector), bound: 0.99999, isLowerBound: true))
+                Check(
+                    name: "vector alone and in a batch, \(ids.count) tokens", value: VectorComparison.cosine(alone, vector), bound: 0.99999,
+                    isLowerBound: true))
             try report(
                 Check(
-                    name: "vector equals plain C, \(ids.count) tokens", value: cosine(plain[index * width..<(index + 1) * width], vector),
+                    name: "vector equals plain C, \(ids.count) tokens",
+                    value: VectorComparison.cosine(plain[index * width..<(index + 1) * width], vector),
                     bound: 0.99999, isLowerBound: true))
         }
     }
@@ -104,15 +107,5 @@ package struct ModelVerifier {
             largest = max(largest, difference)
         }
         return variance > 0 ? largest / variance.squareRoot() : largest
-    }
-
-    private func cosine(_ a: some Collection<Float>, _ b: some Collection<Float>) -> Double {
-        var (ab, aa, bb) = (0.0, 0.0, 0.0)
-        for (x, y) in zip(a, b) {
-            ab += Double(x) * Double(y)
-            aa += Double(x) * Double(x)
-            bb += Double(y) * Double(y)
-        }
-        return ab / (aa * bb).squareRoot()
     }
 }

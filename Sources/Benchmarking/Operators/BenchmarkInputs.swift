@@ -15,7 +15,8 @@ final class BenchmarkInputs {
     let context: OperatorContext
     private let normals: [Float]
     private var pools: [PoolKey: DeviceTensor] = [:]
-    private var random = PlaceRandom(state: 0x5EED)
+    /// Places that are the same in every run.
+    private var random = SeededRandom(0x5EED)
 
     init(_ context: OperatorContext, seed: UInt64) {
         self.context = context
@@ -52,18 +53,5 @@ final class BenchmarkInputs {
     /// The bytes of a contiguous tensor.
     static func region(_ tensor: DeviceTensor) -> DeviceRegion {
         DeviceRegion(address: tensor.address, byteCount: tensor.elementCount * tensor.dtype.byteCount)
-    }
-}
-
-/// SplitMix64: places that are the same in every run.
-private struct PlaceRandom {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }
