@@ -8,6 +8,9 @@
 #define END 0}},
 
 static const apus_kernel_file files[] = {
+    BEGIN("Benchmark/ReadRate.cu")
+#embed "../../Kernels/Benchmark/ReadRate.cu" suffix(, )
+    END
     BEGIN("Common/Barrier.cuh")
 #embed "../../Kernels/Common/Barrier.cuh" suffix(, )
     END

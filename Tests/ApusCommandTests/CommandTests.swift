@@ -130,6 +130,38 @@ struct CommandTests {
         }
     }
 
+    /// On the CPU: what is printed, the files, a peer's figures and a comparison with the first run.
+    @Test func benchDecodeReports() throws {
+        try withModel { model, folder in
+            let (json, html) = (folder + "/first.json", folder + "/first.html")
+            let peer = folder + "/peer.sh"
+            let script = """
+                for c in "$@"; do echo "{\\"name\\": \\"other\\", \\"context\\": $c, \\"samples_us\\": [1e9, 2e9, 3e9]}"; done
+
+                """
+            try Data(script.utf8).write(to: URL(fileURLWithPath: peer))
+            let arguments = ["bench", "decode", model, "--device", "cpu", "--contexts", "1,9", "--steps", "2", "--runs", "3"]
+            let run = try CommandLineRun(arguments + ["--json", json, "--html", html, "--peer", "sh \(peer)"])
+            #expect(run.status == 0, "\(run.errors)")
+            #expect(run.output.contains("tok/s") && run.output.contains("other at 9: 2000000000.0 us"))
+            let report = try JSONValue(parsing: String(contentsOfFile: json, encoding: .utf8))
+            let groups = try #require(report["groups"]?.arrayValue)
+            #expect(groups.count == 2)
+            for group in groups {
+                let rows = try #require(group["rows"]?.arrayValue)
+                #expect(rows.compactMap { $0["name"]?.stringValue } == ["apus", "other"])
+                #expect(rows[0]["samples_us"]?.arrayValue?.count == 3)
+                #expect(group["speedup"]?.doubleValue ?? 0 > 1)
+            }
+            #expect(try String(contentsOfFile: html, encoding: .utf8).contains("</html>"))
+            let again = try CommandLineRun(arguments + ["--compare", json])
+            #expect(again.status == 0 && again.output.contains("only in the baseline"), "\(again.errors)")
+            #expect(try CommandLineRun(["bench", "decode", model, "--device", "cpu", "--contexts", "100000"]).status != 0)
+            #expect(try CommandLineRun(["bench", "decode", model, "--contexts", "0"]).status != 0)
+            #expect(try CommandLineRun(arguments + ["--peer", "echo {\"name\":1}"]).status != 0)
+        }
+    }
+
     @Test func infoListsCompiledKernels() throws {
         let run = try CommandLineRun(["info", "--kernels"])
         #expect(run.status == 0, "\(run.errors)")

@@ -1,6 +1,7 @@
 import Apus
 import ArgumentParser
 import Benchmarking
+import CUDA
 import Foundation
 import ModelHub
 import Transformer
@@ -9,14 +10,17 @@ struct BenchDecodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "decode", abstract: "Greedy decoding of one sequence at several lengths of its context.",
         discussion: """
-            Without a model the qwen3-0.6b preset with seeded random weights, in a temporary folder or in --workspace. Each context is filled with \
-            tokens, then --steps further ones are timed from the arrival of the first to that of the last. GB/s counts weights and cache.
+            Without a model the preset with seeded random weights, in a temporary folder or in --workspace. Each context is filled with tokens, then \
+            --steps further ones are timed from the arrival of the first to that of the last. GB/s counts weights and cache; their share is that of \
+            the rate at which a kernel that does nothing else reads the GPU's memory, measured in the same run. Power comes from further runs of \
+            half a second, by the GPU's counter of energy. --peer runs a command that prints one JSON object a line with name, context and \
+            samples_us, such as Benchmarks/peers/torch_decode.py, on the same GPU.
             """)
 
     @OptionGroup var model: ModelArguments
 
-    @Option(help: "Lengths of the context, separated by commas.")
-    var contexts: String = "1,200,500,1900"
+    @Option(help: "Lengths of the context, separated by commas; those of 1, 200, 500, 1900, 8192 and 32768 that the model has, when left out.")
+    var contexts: String?
 
     @Option(help: "Timed tokens of a run.")
     var steps: Int = 96
@@ -24,52 +28,72 @@ struct BenchDecodeCommand: AsyncParsableCommand {
     @Option(help: "Counted runs.")
     var runs: Int = 5
 
+    @Option(help: "The shape of a published model, for random weights.")
+    var preset: String = "qwen3-0.6b"
+
     @Option(help: "Where the folder with random weights is kept; a temporary folder, removed at the end, when left out.")
     var workspace: String?
 
-    @Flag(help: "Print one JSON object.")
-    var json = false
+    @Flag(name: .customLong("no-power"), help: "Leave out the runs whose power is measured.")
+    var skipsPower = false
 
-    private var lengths: [Int] { contexts.split(separator: ",").map { Int($0) ?? 0 } }
+    @Option(help: "A command of a peer to run beside, such as 'python3 Benchmarks/peers/torch_decode.py'.")
+    var peer: [String] = []
+
+    @OptionGroup var reports: ReportArguments
+
+    private func parsedContexts() throws -> [Int]? {
+        try contexts.map { text in
+            let lengths = text.split(separator: ",").map { Int($0) ?? 0 }
+            guard !lengths.isEmpty, lengths.allSatisfy({ $0 >= 1 }) else {
+                throw ValidationError("--contexts is '\(text)', expected numbers from 1 up")
+            }
+            return lengths
+        }
+    }
 
     func validate() throws {
-        guard !lengths.isEmpty, lengths.allSatisfy({ $0 >= 1 }) else {
-            throw ValidationError("--contexts is '\(contexts)', expected numbers from 1 up")
-        }
+        _ = try parsedContexts()
         guard steps >= 1, runs >= 1 else { throw ValidationError("--steps and --runs must be at least 1") }
+        if Preset.named(preset) == nil {
+            throw ValidationError("there is no preset '\(preset)'; there are \(Preset.all.map(\.name).joined(separator: ", "))")
+        }
     }
 
     func run() async throws {
+        // A file that cannot be compared with is found before the GPU works.
+        let baseline = try reports.baseline()
+        // The memory that the model takes is counted from here on.
+        let context = try model.options.device.resolve().map { try Context($0) }
+        let free = try context?.memory().free
         let loaded = try await load()
+        let device = loaded.executor as? CUDAExecutor
         let benchmark = DecodeBenchmark(loaded.executor, steps: steps)
+        let lengths = try parsedContexts() ?? benchmark.fitting(DecodeBenchmark.contexts)
+        let text = DecodeReport(readRate: try device.map { try ReadProbe($0.context).bytesPerSecond() })
         let output = Output.standard
         let mode = model.options.decoding.rawValue
-        if !json {
-            try output.writeLine("\(loaded.name) on \(loaded.executor.deviceDescription), decode \(mode), \(steps) tokens, median of \(runs)")
-        }
-        var rows: [String] = []
+        try output.writeLine("\(loaded.name) on \(loaded.executor.deviceDescription), decode \(mode), \(steps) tokens, median of \(runs)")
+        if let line = text.readLine { try output.writeLine(line) }
+        try output.writeLine(DecodeReport.header)
+        let watch = skipsPower ? nil : device.flatMap { GPUWatch($0.device) }
+        var rows: [DecodeBenchmark.Row] = []
+        var cache = 0
         for context in lengths {
-            let row = try benchmark.row(context: context, runs: runs)
-            if json {
-                rows.append(
-                    JSONText.object([
-                        "context": "\(context)", "microseconds": JSONText.number(row.microseconds.median),
-                        "p10": JSONText.number(row.microseconds.p10), "p90": JSONText.number(row.microseconds.p90),
-                        "tokens_per_second": JSONText.number(row.tokensPerSecond), "gigabytes_per_second": JSONText.number(row.gigabytesPerSecond),
-                    ]))
-            } else {
-                let time = String(format: "%.1f us (%.1f to %.1f)", row.microseconds.median, row.microseconds.p10, row.microseconds.p90)
-                try output.writeLine(
-                    "  context \(context): \(time), " + String(format: "%.0f tok/s, %.0f GB/s", row.tokensPerSecond, row.gigabytesPerSecond))
-            }
+            let row = try benchmark.row(context: context, runs: runs, watch: watch) { cache = max(cache, $0) }
+            for line in text.lines(row) { try output.writeLine(line) }
+            try output.flush()
+            rows.append(row)
         }
-        if json {
-            try output.writeLine(
-                JSONText.object([
-                    "model": JSONText.quoted(loaded.name), "device": JSONText.quoted(loaded.executor.deviceDescription),
-                    "decode": JSONText.quoted(mode), "rows": "[\(rows.joined(separator: ", "))]",
-                ]))
-        }
+        let memory = try free.flatMap { try benchmark.memory(freeBefore: $0, cache: cache, longest: lengths.max() ?? 1) }
+        if let memory { try output.writeLine(DecodeBenchmark.text(memory)) }
+        let peers = try peer.flatMap { try PeerCommand(commandLine: $0).decodeFigures(contexts: lengths) }
+        for line in peers.compactMap({ text.line($0, rows: rows) }) { try output.writeLine(line) }
+        let report = try benchmark.report(
+            rows, peers: peers, readRate: text.readRate?.median, memory: memory, title: "\(loaded.name), decode \(mode)",
+            command: CommandLine.arguments.joined(separator: " "), version: reports.version, date: ReportArguments.now)
+        try reports.write(report)
+        if let baseline { try output.write("\n" + BenchmarkComparison(baseline: baseline, present: report).text) }
         try output.close()
     }
 
@@ -77,9 +101,8 @@ struct BenchDecodeCommand: AsyncParsableCommand {
         if model.model != nil { return try await model.load(default: .text) }
         let folder = workspace ?? FileManager.default.temporaryDirectory.appendingPathComponent("apus-bench-\(UUID().uuidString)").path
         defer { if workspace == nil { try? FileManager.default.removeItem(atPath: folder) } }
-        let path = folder + "/qwen3-0.6b"
-        guard let preset = Preset.named("qwen3-0.6b") else { throw ValidationError("there is no preset 'qwen3-0.6b'") }
-        if !FileManager.default.fileExists(atPath: path + "/config.json") {
+        let path = folder + "/" + preset
+        if let preset = Preset.named(preset), !FileManager.default.fileExists(atPath: path + "/config.json") {
             let progress = ProgressLine("init \(preset.name)", unit: "MB")
             try FolderInitializer(preset: preset).write(to: path, seed: 1) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
             progress.finish()

@@ -37,6 +37,17 @@ struct PeerCommand {
         }
     }
 
+    /// Times of single tokens, a context each.
+    func decodeFigures(contexts: [Int]) throws -> [DecodeBenchmark.PeerFigure] {
+        try objects(extra: contexts.map(String.init)).map { value in
+            let samples = value["samples_us"]?.arrayValue?.compactMap(\.doubleValue) ?? []
+            guard let name = value["name"]?.stringValue, let context = value["context"]?.integerValue, !samples.isEmpty,
+                samples.allSatisfy({ $0 > 0 })
+            else { throw ValidationError("the peer printed an object without name, context and samples_us") }
+            return DecodeBenchmark.PeerFigure(name: name, context: context, samples: samples.map { $0 / 1e6 })
+        }
+    }
+
     /// The lines that hold JSON objects.
     private func objects(extra: [String]) throws -> [JSONValue] {
         let process = Process()

@@ -10,7 +10,7 @@ final class CUDADecoderSession: DecoderSession, @unchecked Sendable {
     /// Rows whose logits are computed together when all are asked for; bounds the memory at this many vocabularies.
     private static let logitRows = 64
     /// Rows of a long prompt that pass through the layers together.
-    private static let blockRows = 8192
+    static let blockRows = 8192
 
     init(_ executor: CUDAExecutor) {
         self.executor = executor

@@ -1,0 +1,20 @@
+extension CUDAExecutor {
+    /// Bits of a weight as single tokens read it.
+    package var decodeWeightBits: Int { 16 }
+
+    /// Bytes on the GPU that the resident kernel keeps beside the weights; 0 where tokens are not decoded by it.
+    package func decodeByteCount() throws -> Int { try decodeEngine()?.byteCount ?? 0 }
+
+    /// Bytes of the memory through which a prompt of so many rows passes.
+    package func spaceByteCount(rows: Int) -> Int {
+        PassSpace.Placement(spec, rows: min(rows, CUDADecoderSession.blockRows), residualType: residualType).byteCount
+    }
+}
+
+extension DecodePlan {
+    /// Exchanges between the blocks for one token behind `position` cached ones: the kernel's head says which.
+    package static func exchanges(_ spec: TransformerSpec, position: Int) -> Int {
+        let split = Int(DecodeArguments().fullSplits)
+        return 1 + spec.layers.reduce(0) { $0 + (min(position, $1.window ?? position) > split ? 5 : 4) }
+    }
+}
