@@ -64,6 +64,9 @@ APUS_DEVICE Choice headRows(Weights& weights, Shared& shared, const Arguments& a
     const u32 from = sharedAddress(shared.vector) + lane / 4 * 32 + lane % 4 * 8;
     for (int round = 0; round < headRounds; ++round) {
         float d[2][4] = {};
+        const int row = ((round * blocks + blockIdx.x) * warps + warp) * 8 + lane / 4;
+        float rowScale = scale;
+        if (hasCodes && row < vocabulary) rowScale *= loadNorm(a.norms + headScalesAt + row);
 #pragma unroll 2
         for (int chunk = 0; chunk < headRoundChunks; ++chunk) {
             Vec4 fragments[chunkFragments];
@@ -75,14 +78,13 @@ APUS_DEVICE Choice headRows(Weights& weights, Shared& shared, const Arguments& a
                 if (lane < 16) b[f] = loadShared8(from + (chunk * chunkFragments + f) * 128);
             }
 #pragma unroll
-            for (int f = 0; f < chunkFragments; ++f) mma(d[f % 2], fragments[f], b[f]);
+            for (int f = 0; f < chunkFragments; ++f) multiplyAdd(d[f % 2], fragments[f], b[f]);
         }
         // Lanes 0 mod 4 hold the first half's sums of rows 0-7, lanes 1 mod 4 the second half's, in rows 8-15.
         const int i = lane % 4 == 0 ? 0 : 2;
-        float value = i == 0 ? (d[0][0] + d[1][0]) + (d[0][1] + d[1][1]) : (d[0][2] + d[1][2]) + (d[0][3] + d[1][3]);
+        float value = i == 0 ? (d[0][0] + d[1][0]) + (d[0][1] + d[1][1]) * restUnit : (d[0][2] + d[1][2]) + (d[0][3] + d[1][3]) * restUnit;
         value += __shfl_xor_sync(0xffffffffu, value, 1);
-        value *= scale;
-        const int row = ((round * blocks + blockIdx.x) * warps + warp) * 8 + lane / 4;
+        value *= rowScale;
         if (lane % 4 != 0 || row >= vocabulary) continue;
         if (logits != nullptr) logits[row] = value;
         if (row >= a.sampleable) continue;
@@ -163,8 +165,11 @@ APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
             weights.next = layersFrom + static_cast<i64>(layer) * blocks * layerChunks * chunkBytes;
             Preloaded<Input, DECODE_PRELOAD> inputWeights;
             inputWeights.load(weights, shared, layer);
+            Factors factors;
+            factors.load(a.norms, layer, blockIdx.x);
             if (layer == 0) residual.embed(a, token);
             else residual.add(shared, exchange + addedAt * 16, addedCounter, turn, Wait::added, layer, norms - layerNorms + 3 * normSlots);
+            factors.put(shared, layer);
             if (residual.spread<false>(shared, attentionNorm)) return;
             loadNorms(gatedNorm, norms + normSlots);
             HeadNorm headNorm;
@@ -175,7 +180,9 @@ APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
             float scale = residual.normScale(shared);
             multiply<Input>(inputWeights, weights, shared, layer);
             syncConsumers();
-            publish<Packet4, inputRows>(inputTo, packetTag(turn), nullptr, [&](int row) { return rowSum<Input>(shared, row) * scale; });
+            publish<Packet4, inputRows>(inputTo, packetTag(turn), nullptr, [&](int row) {
+                return rowSum<Input>(shared, row) * factor(shared, layer, inputScales + row) * scale;
+            });
 
             const Span span(a, info.window, position, member);
             CacheTile tile;
@@ -189,7 +196,8 @@ APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
             attention(shared, exchange, turn, splitArrivals, layer, headNorm, keys, values, position, info, span, tile);
             multiply<Output>(outputWeights, weights, shared, layer);
             syncConsumers();
-            publish<Packet6, residualRows>(attendedTo, packetTag(turn), attendedCounter, [&](int row) { return rowSum<Output>(shared, row); });
+            publish<Packet6, residualRows>(attendedTo, packetTag(turn), attendedCounter,
+                                           [&](int row) { return rowSum<Output>(shared, row) * factor(shared, layer, outputScales + row); });
 
             Preloaded<Gated, DECODE_PRELOAD> gatedWeights;
             constexpr int earlyChunks = DECODE_EARLY_PRELOAD / chunkFragments;
@@ -203,8 +211,9 @@ APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
             syncConsumers();
             publish<Packet6, pairs>(gatedTo, packetTag(turn), nullptr, [&](int pair) {
                 const int row = pair / 8 * 16 + pair % 8;
-                return activate<static_cast<Activation>(DECODE_ACTIVATION)>(rowSum<Gated>(shared, row) * scale) *
-                       (rowSum<Gated>(shared, row + 8) * scale);
+                const float gate = rowSum<Gated>(shared, row) * factor(shared, layer, gatedScales + row) * scale;
+                return activate<static_cast<Activation>(DECODE_ACTIVATION)>(gate) *
+                       (rowSum<Gated>(shared, row + 8) * factor(shared, layer, gatedScales + row + 8) * scale);
             });
 
             Preloaded<Down, DECODE_PRELOAD> downWeights;
@@ -229,7 +238,8 @@ APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
             syncConsumers();
             multiply<Down>(downWeights, weights, shared, layer);
             syncConsumers();
-            publish<Packet6, residualRows>(addedTo, packetTag(turn), addedCounter, [&](int row) { return rowSum<Down>(shared, row); });
+            publish<Packet6, residualRows>(addedTo, packetTag(turn), addedCounter,
+                                           [&](int row) { return rowSum<Down>(shared, row) * factor(shared, layer, downScales + row); });
 
         }
         const float* norms = a.norms + static_cast<i64>(layerCount) * layerNorms;
@@ -278,9 +288,9 @@ static_assert(sizeof(Shared) <= DECODE_SHARED_BOUND, "the host made the ring too
 
 extern "C" {
 // For the host: dynamic shared memory, threads and blocks of a launch, chunks of a block in a layer and in the head, floats of a
-// norm in slot order and of a layer's norms, bytes of the exchange area, of Arguments and of a chunk.
+// norm in slot order and of a layer's norms, bytes of the exchange area, of Arguments and of a chunk, floats of norms and factors.
 __device__ u32 apus_decode_sizes[] = {(hasRing ? ringSlots * chunkBytes : 0) + sizeof(Shared), threads, blocks, layerChunks, headChunks,
-                                      normSlots, layerNorms, exchangePackets * 16, sizeof(Arguments), chunkBytes};
+                                      normSlots, layerNorms, exchangePackets * 16, sizeof(Arguments), chunkBytes, normFloats};
 }
 
 extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __grid_constant__ Arguments a) {

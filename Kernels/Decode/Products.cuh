@@ -24,9 +24,63 @@ APUS_DEVICE Float4 loadNorms4(const float* p) {
     asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p));
     return v;
 }
+APUS_DEVICE float loadNorm(const float* p) {
+    float v;
+    asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(v) : "l"(p));
+    return v;
+}
 APUS_DEVICE void mma(float (&d)[4], const Vec4& a, Vec2 b) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+}
+
+// The same with weights and vector in f16.
+APUS_DEVICE void mmaF16(float (&d)[4], const Vec4& a, Vec2 b) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+}
+APUS_DEVICE void multiplyAdd(float (&d)[4], const Vec4& a, Vec2 b) {
+    if constexpr (hasCodes) mmaF16(d, a, b);
+    else mma(d, a, b);
+}
+
+// ---- E4M3 ------------------------------------------------------------------------------------------------------
+//
+// Hopper's mma.sync of E4M3 is this very conversion and an f16 product (seen in its machine code, CUDA 13.0), so nothing is lost by
+// converting once, ahead of the exchange, and the vector has 22 bits instead of 4.
+
+// Before sm_89 there is no conversion: the bits are moved under an f16's exponent, whose bias is 8 larger, so a weight is 2^-8 of itself.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 890
+constexpr float codeUnit = 256.0f;
+#else
+constexpr float codeUnit = 1.0f;
+#endif
+// The vector in f16 is 2^-8 of itself, good up to 1.6e7, and what its first column lost lies in the second times 2^11. The factor of a
+// row makes good for both.
+constexpr float vectorUnit = 1.0f / 256, restUnit = hasCodes ? 1.0f / 2048 : 1.0f, rowUnit = codeUnit / vectorUnit;
+
+// Two codes in the lower or upper half of a word to f16.
+APUS_DEVICE Vec2 decodeCodes(u32 codes) {
+    Vec2 v;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 890
+    const u32 low = __byte_perm(codes, 0, 0x1404), high = __byte_perm(codes, 0, 0x3424);
+    v.x = (low & 0x80008000u) | ((low >> 1) & 0x3f803f80u);
+    v.y = (high & 0x80008000u) | ((high >> 1) & 0x3f803f80u);
+#else
+    asm volatile("{.reg .b16 a, b;\n mov.b32 {a, b}, %2;\n cvt.rn.f16x2.e4m3x2 %0, a;\n cvt.rn.f16x2.e4m3x2 %1, b;}"
+                 : "=r"(v.x), "=r"(v.y) : "r"(codes));
+#endif
+    return v;
+}
+// What a lane has read in one piece as fragments.
+APUS_DEVICE void unpack(Vec4 (&fragments)[chunkFragments], int first, const Vec4& read) {
+    if constexpr (hasCodes) {
+        const Vec2 a = decodeCodes(read.x), b = decodeCodes(read.y), c = decodeCodes(read.z), d = decodeCodes(read.w);
+        fragments[first] = {a.x, a.y, b.x, b.y};
+        fragments[first + together - 1] = {c.x, c.y, d.x, d.y};
+    } else {
+        fragments[first] = read;
+    }
 }
 
 // The block's weights in the order of use, as one warp sees them.
@@ -41,7 +95,7 @@ struct Weights {
             waitBarrier(full + slot * 8, parity, shared, Wait::chunk, layer);
             const u32 from = ring + slot * chunkBytes + warp * (chunkFragments * fragmentBytes) + lane * 16;
 #pragma unroll
-            for (int f = 0; f < chunkFragments; ++f) fragments[f] = loadShared16(from + f * fragmentBytes);
+            for (int f = 0; f < chunkFragments; f += together) unpack(fragments, f, loadShared16(from + f * fragmentBytes));
             if constexpr (!later) {
                 __syncwarp();
                 if (lane == 0) barrierArrive(empty + slot * 8);
@@ -50,7 +104,7 @@ struct Weights {
         } else {
             const u64 policy = streamOnce();
 #pragma unroll
-            for (int f = 0; f < chunkFragments; ++f) fragments[f] = loadWeights16(next + f * fragmentBytes, policy);
+            for (int f = 0; f < chunkFragments; f += together) unpack(fragments, f, loadWeights16(next + f * fragmentBytes, policy));
             next += chunkBytes;
         }
     }
@@ -125,27 +179,38 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, u32 ring, u32 full,
 
 // ---- the vector as B operand -----------------------------------------------------------------------------------
 
-// Neighbours k and k + 1 (k even) of the vector to its bf16 column and to the column of what is lost.
+// Two numbers as the vector's first column has them, and what that lost.
+APUS_DEVICE Vec2 columns(float x, float y) {
+    if constexpr (hasCodes) {
+        const u32 high = packF16(x * vectorUnit, y * vectorUnit);
+        const Float2 kept = unpackF16(high);
+        return {high, packF16((x * vectorUnit - kept.x) * (1.0f / restUnit), (y * vectorUnit - kept.y) * (1.0f / restUnit))};
+    } else {
+        const u32 high = packBF16(x, y);
+        const Float2 kept = unpackBF16(high);
+        return {high, packBF16(x - kept.x, y - kept.y)};
+    }
+}
+// Neighbours k and k + 1 (k even) of the vector to its two columns.
 APUS_DEVICE void putPair(u8* vector, int k, float x, float y) {
-    const u32 high = packBF16(x, y);
-    const Float2 kept = unpackBF16(high);
+    const Vec2 pair = columns(x, y);
     u8* at = vector + k / 16 * 64 + k % 8 / 2 * 8 + k % 16 / 8 * 4;
-    *reinterpret_cast<u32*>(at) = high;
-    *reinterpret_cast<u32*>(at + 32) = packBF16(x - kept.x, y - kept.y);
+    *reinterpret_cast<u32*>(at) = pair.x;
+    *reinterpret_cast<u32*>(at + 32) = pair.y;
 }
 APUS_DEVICE void putOne(u8* vector, int k, float x) {
-    const u32 high = packBF16(x, 0.0f);
+    const Vec2 pair = columns(x, 0.0f);
     u8* at = vector + k / 16 * 64 + k % 8 / 2 * 8 + k % 16 / 8 * 4 + k % 2 * 2;
-    *reinterpret_cast<u16*>(at) = static_cast<u16>(high);
-    *reinterpret_cast<u16*>(at + 32) = static_cast<u16>(packBF16(x - unpackBF16(high).x, 0.0f));
+    *reinterpret_cast<u16*>(at) = static_cast<u16>(pair.x);
+    *reinterpret_cast<u16*>(at + 32) = static_cast<u16>(pair.y);
 }
 // The same for the head: halves of the vector in columns 0, 1 and 2, 3.
 APUS_DEVICE void putHead(u8* vector, int k, float x) {
-    const u32 high = packBF16(x, 0.0f);
+    const Vec2 pair = columns(x, 0.0f);
     const int half = k / (headBlocks * 16), j = k % (headBlocks * 16);
     u8* at = vector + j / 16 * 128 + half * 64 + j % 8 / 2 * 8 + j % 16 / 8 * 4 + j % 2 * 2;
-    *reinterpret_cast<u16*>(at) = static_cast<u16>(high);
-    *reinterpret_cast<u16*>(at + 32) = static_cast<u16>(packBF16(x - unpackBF16(high).x, 0.0f));
+    *reinterpret_cast<u16*>(at) = static_cast<u16>(pair.x);
+    *reinterpret_cast<u16*>(at + 32) = static_cast<u16>(pair.y);
 }
 
 // ---- products --------------------------------------------------------------------------------------------------
@@ -177,8 +242,8 @@ APUS_DEVICE void multiply(const Preloaded<P, limit>& early, Weights& weights, Sh
     float* out = shared.partial + warp * P::paddedRows + lane / 4;
     const auto put = [&](int rowGroup, const float (&d)[4], const float (&e)[4]) {
         if (lane % 4 == 0) {
-            out[rowGroup * 16] = (d[0] + e[0]) + (d[1] + e[1]);
-            out[rowGroup * 16 + 8] = (d[2] + e[2]) + (d[3] + e[3]);
+            out[rowGroup * 16] = (d[0] + e[0]) + (d[1] + e[1]) * restUnit;
+            out[rowGroup * 16 + 8] = (d[2] + e[2]) + (d[3] + e[3]) * restUnit;
         }
     };
     if constexpr (Preloaded<P, limit>::chunks == P::chunks) {
@@ -188,7 +253,7 @@ APUS_DEVICE void multiply(const Preloaded<P, limit>& early, Weights& weights, Sh
 #pragma unroll
             for (int r = 0; r < P::rowGroups; ++r) {
                 const int f = r * P::columnBlocks + k;
-                mma(d[r][k % 2], early.fragments[f / chunkFragments][f % chunkFragments], b[k]);
+                multiplyAdd(d[r][k % 2], early.fragments[f / chunkFragments][f % chunkFragments], b[k]);
             }
 #pragma unroll
         for (int r = 0; r < P::rowGroups; ++r) put(r, d[r][0], d[r][1]);
@@ -202,7 +267,7 @@ APUS_DEVICE void multiply(const Preloaded<P, limit>& early, Weights& weights, Sh
             for (int j = 0; j < chunkFragments; ++j) {
                 const int f = c * chunkFragments + j, k = f % P::columnBlocks;
                 if (f >= P::fragments) continue;
-                mma(d[k % 2], c < Preloaded<P, limit>::chunks ? early.fragments[c][j] : fresh[j], b[k]);
+                multiplyAdd(d[k % 2], c < Preloaded<P, limit>::chunks ? early.fragments[c][j] : fresh[j], b[k]);
                 if (k == P::columnBlocks - 1) {
                     put(f / P::columnBlocks, d[0], d[1]);
 #pragma unroll
@@ -219,6 +284,36 @@ template <class P> APUS_DEVICE float rowSum(const Shared& shared, int row) {
 #pragma unroll
     for (int w = 0; w < warps; ++w) sum += shared.partial[w * P::paddedRows + row];
     return sum;
+}
+
+// The factors of the block's rows in a layer, where weights are E4M3 codes: asked for ahead of the exchange before the layer, kept in
+// shared memory for two layers in turn.
+struct Factors {
+    static constexpr int each = ceilDivide(layerScales, consumers);
+    float values[hasCodes ? each : 1];
+
+    __device__ __forceinline__ void load(const float* norms, int layer, int block) {
+        if constexpr (hasCodes) {
+            const float* from = norms + scalesAt + (static_cast<i64>(layer) * blocks + block) * layerScales;
+#pragma unroll
+            for (int i = 0; i < each; ++i)
+                if (static_cast<int>(threadIdx.x) + i * consumers < layerScales) values[i] = loadNorm(from + threadIdx.x + i * consumers);
+        }
+    }
+    // A barrier must lie between this and the first use.
+    __device__ __forceinline__ void put(Shared& shared, int layer) const {
+        if constexpr (hasCodes) {
+#pragma unroll
+            for (int i = 0; i < each; ++i)
+                if (static_cast<int>(threadIdx.x) + i * consumers < layerScales)
+                    shared.factors[layer % 2][threadIdx.x + i * consumers] = values[i];
+        }
+    }
+};
+// Factor `index` of a layer, such as inputScales + row.
+APUS_DEVICE float factor(const Shared& shared, int layer, int index) {
+    if constexpr (hasCodes) return shared.factors[layer % 2][index];
+    else return 1.0f;
 }
 
 // Publishes rows 0..<count as packets at `to`; value(row) makes a row's value. Warp w takes packets w * perWarp and on. Without a

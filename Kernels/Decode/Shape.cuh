@@ -17,6 +17,9 @@
 //
 // The vector is the B operand: its column 0 the vector in bf16, column 1 what bf16 lost of it, so that activations have 16 bits
 // of mantissa for nothing. In the head two halves of a row lie in one 16-row group (8 rows), and the vector takes four columns.
+//
+// With DECODE_WEIGHTS 8 the weights are E4M3 codes, times one factor a row: a fragment has 256 bytes and two share a 16-byte read.
+// They become f16 on the way to the registers, which holds every code, and the vector's columns are f16 too (Products.cuh).
 #pragma once
 #include "apus_constants.h"
 #include "Common/Types.cuh"
@@ -39,10 +42,19 @@ namespace apus {
 constexpr int hidden = DECODE_C, intermediate = DECODE_I, queryHeads = DECODE_H, groups = DECODE_G, headSize = DECODE_D;
 constexpr int layerCount = DECODE_L, vocabulary = DECODE_V, members = DECODE_MEMBERS, blocks = groups * members;
 
-#ifndef DECODE_CHUNK  // fragments of a warp in a chunk
-#define DECODE_CHUNK 4
+#ifndef DECODE_WEIGHTS  // bits of a weight: 16 for bf16, 8 for E4M3
+#define DECODE_WEIGHTS 16
 #endif
-constexpr int warps = 8, consumers = warps * 32, fragmentBytes = 512, chunkFragments = DECODE_CHUNK, chunkBytes = warps * chunkFragments * fragmentBytes;
+constexpr bool hasCodes = DECODE_WEIGHTS == 8;
+static_assert(hasCodes || DECODE_WEIGHTS == 16, "weights are bf16 or E4M3");
+#ifndef DECODE_CHUNK  // fragments of a warp in a chunk
+#define DECODE_CHUNK (64 / DECODE_WEIGHTS)
+#endif
+constexpr int warps = 8, consumers = warps * 32, fragmentBytes = 32 * DECODE_WEIGHTS, chunkFragments = DECODE_CHUNK;
+constexpr int chunkBytes = warps * chunkFragments * fragmentBytes;
+// Fragments that a lane reads in one piece, 16 bytes.
+constexpr int together = 512 / fragmentBytes;
+static_assert(chunkFragments % together == 0, "a chunk holds whole reads");
 
 constexpr int headsPerGroup = queryHeads / groups, groupHeadSize = headsPerGroup * headSize, groupChannels = intermediate / groups;
 static_assert(queryHeads % groups == 0 && intermediate % groups == 0, "groups share the heads and the channels evenly");
@@ -92,6 +104,12 @@ constexpr __host__ __device__ int slotCount(int slot) {
 #endif
 constexpr bool sandwich = DECODE_SANDWICH;
 constexpr int normSlots = residualSlots * 8, layerNorms = (sandwich ? 4 : 2) * normSlots + 2 * headSize;
+
+// Factors of the rows of E4M3 weights, behind the norms: [L, blocks, layerScales] for a block's rows of the four products, then [V] for the head.
+constexpr int inputScales = 0, outputScales = inputScales + Input::paddedRows, gatedScales = outputScales + Output::paddedRows;
+constexpr int downScales = gatedScales + Gated::paddedRows, layerScales = hasCodes ? downScales + Down::paddedRows : 0;
+constexpr int scalesAt = layerCount * layerNorms + normSlots;
+constexpr int headScalesAt = scalesAt + layerCount * blocks * layerScales, normFloats = headScalesAt + (hasCodes ? vocabulary : 0);
 
 // Exchange area, in 16-byte packets: counters first, zeroed before every launch.
 constexpr int maximumSplits = members < 16 ? members : 16;

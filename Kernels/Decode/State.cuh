@@ -103,6 +103,7 @@ struct alignas(128) Shared {
     alignas(16) u16 key[headSize], value[headSize];       // as the cache gets them
     alignas(16) float attended[warps][groupHeadSize];
     Float2 weight[warps][headsPerGroup];  // maximum and sum
+    float factors[2][hasCodes ? layerScales : 1];  // of the rows' E4M3 codes, of even and of odd layers
     alignas(16) float squares[warps];
     Float2 rope[ropeKinds][headSize / 2];  // cosine, sine
     Choice choices[warps];

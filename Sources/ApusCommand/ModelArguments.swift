@@ -26,6 +26,9 @@ struct DeviceArguments: ParsableArguments {
     @Option(help: "How a GPU computes single tokens: layers (operation by operation) or resident (one kernel; needs the weights twice).")
     var decode: DecodeMode = .layers
 
+    @Option(help: "Weights that the resident kernel reads: bf16 or fp8 (E4M3, a factor a row; less exact).")
+    var decodeWeights: DecodeWeightFormat = .bfloat16
+
     @Option(help: "CPU threads; one a processor when left out.")
     var threads: Int?
 
@@ -37,6 +40,7 @@ struct DeviceArguments: ParsableArguments {
     var options: ModelOptions {
         var options = ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads)
         options.fusion = fusion
+        options.decodeWeights = decodeWeights
         return options
     }
 
@@ -46,6 +50,8 @@ struct DeviceArguments: ParsableArguments {
 }
 
 extension DecodeMode: ExpressibleByArgument {}
+
+extension DecodeWeightFormat: ExpressibleByArgument {}
 
 extension DeviceSelection: ExpressibleByArgument {
     public init?(argument: String) {

@@ -30,10 +30,12 @@ package struct DeviceVerifier {
     /// Norm of the difference over the norm of the CPU's logits about their mean.
     static let logitBound = 0.02
 
-    private let model: LoadedModel
-    private let device: CUDAExecutor
-    private let reference: CPUExecutor
+    let model: LoadedModel
+    let device: CUDAExecutor
+    let reference: CPUExecutor
     private let seed: UInt64
+    /// Whether single tokens are computed with E4M3 codes.
+    private var hasCodes: Bool { device.decodeWeightBits == 8 }
 
     package init(model: LoadedModel, device: CUDAExecutor, seed: UInt64, fault: Fault?) throws {
         self.model = model
@@ -41,7 +43,7 @@ package struct DeviceVerifier {
             try fault.map {
                 try CUDAExecutor(
                     spec: $0.applied(to: model.spec), weights: model.weights, device: device.device, path: device.path, fusion: device.fusion,
-                    groupRows: device.groupRows, decoding: device.decoding)
+                    groupRows: device.groupRows, decoding: device.decoding, decodeWeights: device.decodeWeights)
             } ?? device
         reference = try CPUExecutor(spec: model.spec, weights: model.weights)
         self.seed = seed
@@ -53,6 +55,7 @@ package struct DeviceVerifier {
         for ids in sequences.suffix(1) { try checkLayers(ids, report) }
         try checkVectors(sequences, report)
         if model.hasHead, !model.spec.isBidirectional { try checkLogits(sequences.filter { $0.count <= 513 }, report) }
+        if model.hasHead, hasCodes { try checkCodes(sequences.filter { $0.count <= 129 }, report) }
     }
 
     private func checkLayers(_ ids: [Int32], _ report: (ModelVerifier.Check) throws -> Void) throws {
@@ -96,10 +99,12 @@ package struct DeviceVerifier {
     private func checkLogits(_ sequences: [[Int32]], _ report: (ModelVerifier.Check) throws -> Void) throws {
         for ids in sequences {
             let expected = try reference.makeSession().extend(ids)
+            if ids.count == 1, hasCodes { continue }
             let whole = try device.makeSession().extend(ids)
             try report(
                 .init(name: "logits, \(ids.count) tokens", value: Self.relativeError(whole, expected), bound: Self.logitBound, isLowerBound: false))
-            guard ids.count > 2 else { continue }
+            // A single token is computed with the weights' codes, and held against them below.
+            guard ids.count > 2, !hasCodes else { continue }
             // In two parts and a step, behind what is in the cache.
             let session = try device.makeSession()
             _ = try session.extend(Array(ids[..<(ids.count / 2)]))

@@ -84,6 +84,16 @@ public enum DecodeMode: String, Sendable, CaseIterable {
     case resident
 }
 
+/// What the resident kernel's matrices lie in.
+public enum DecodeWeightFormat: String, Sendable, CaseIterable {
+    case bfloat16 = "bf16"
+    /// E4M3 codes and one factor an output row, summed in fp32: half the bytes a token, and a loss that `apus verify` states.
+    case float8 = "fp8"
+
+    /// Of a weight.
+    package var bits: Int { self == .bfloat16 ? 16 : 8 }
+}
+
 extension ModelExecutor {
     public var preferredBatchTokens: Int { 8192 }
     public var batchesInFlight: Int { 1 }

@@ -35,6 +35,34 @@ import Transformer
         #expect(bytes[0] == bytes[1])
     }
 
+    /// Every row has its own factor; what is left out keeps its bits.
+    @Test func matricesAreRoundedToCodes() throws {
+        try withFolder { folder in
+            try RandomWeights(spec: spec, seed: 7).write(to: folder, names: names, prefix: "model.")
+            let weights = try TransformerWeights(SafetensorsCheckpoint(directory: folder), spec: spec, names: names)
+            let rounded = try weights.roundedToCodes()
+            let (before, after) = (weights.layers[1].down.floats, rounded.layers[1].down.floats)
+            let columns = spec.intermediateSize
+            for row in 0..<spec.hiddenSize {
+                let (old, new) = (before[row * columns..<(row + 1) * columns], after[row * columns..<(row + 1) * columns])
+                let largest = old.map(\.magnitude).max() ?? 0
+                for (x, y) in zip(old, new) {
+                    // Half a step of three bits of mantissa, or of the smallest codes.
+                    #expect((x - y).magnitude <= max(x.magnitude / 16, largest / 448 * 0x1p-10) * 1.0001)
+                    let code = Float8E4M3(y / (largest / 448))
+                    #expect(Float(code) * (largest / 448) == y)
+                }
+                #expect(abs((new.map(\.magnitude).max() ?? 0) / largest - 1) < 1e-6)
+            }
+            #expect(before != after)
+            #expect(rounded.embedding.floats == weights.embedding.floats && rounded.finalNorm.floats == weights.finalNorm.floats)
+            #expect(rounded.layers[0].queryNorm?.floats == weights.layers[0].queryNorm?.floats)
+            let logits = try CPUExecutor(spec: spec, weights: rounded, threads: 1).makeSession().extend([1, 2, 3])
+            let plain = try CPUExecutor(spec: spec, weights: weights, threads: 1).makeSession().extend([1, 2, 3])
+            #expect(logits.allSatisfy { $0.isFinite } && logits != plain)
+        }
+    }
+
     @Test func randomWeightsAreShardedOnRequest() throws {
         try withFolder { folder in
             try RandomWeights(spec: spec, seed: 7, dtype: .float32).write(

@@ -47,7 +47,7 @@ struct ExecutorChoice {
             let result = Result {
                 try CUDAExecutor(
                     spec: spec, weights: weights, device: devices[index], path: options.kernels, fusion: options.fusion, groupRows: groupRows,
-                    decoding: options.decoding)
+                    decoding: options.decoding, decodeWeights: options.decodeWeights)
             }
             results.withLock { $0[index] = result }
         }

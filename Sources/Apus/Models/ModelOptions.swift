@@ -8,6 +8,9 @@ public typealias DeviceSelection = CUDA.DeviceSelection
 /// Which kernels a GPU uses: `automatic`, `hopper` or `generic`.
 public typealias KernelPath = Operators.KernelPath
 
+/// What the resident decode kernel's matrices lie in: `bf16` or `fp8`.
+public typealias DecodeWeightFormat = Transformer.DecodeWeightFormat
+
 /// How a model is to be found and loaded.
 public struct ModelOptions: Sendable {
     public var device: DeviceSelection
@@ -17,6 +20,8 @@ public struct ModelOptions: Sendable {
     public var kernels: KernelPath
     /// How a GPU computes single tokens.
     public var decoding: DecodeMode
+    /// What the kernel of ``DecodeMode/resident`` reads; `fp8` is nothing for other ways of decoding.
+    public var decodeWeights = DecodeWeightFormat.bfloat16
     /// What Hopper's products do of the norms, for measuring.
     package var fusion = PrefillFusion.none
     /// CPU threads; nil for one a processor.

@@ -34,6 +34,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
 
     /// How single tokens are computed.
     public let decoding: DecodeMode
+    /// What the resident kernel reads.
+    public let decodeWeights: DecodeWeightFormat
     private let engineLock = NSLock()
     private var engine: DecodeEngine?
 
@@ -45,10 +47,11 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     ///   - fusion: what Hopper's products do of the norms; nothing on another path.
     ///   - groupRows: see ``groupRows``; results do not depend on it beyond rounding.
     ///   - decoding: see ``DecodeMode``; the resident kernel needs a second copy of the weights on the GPU.
+    ///   - decodeWeights: of that copy; nothing where the resident kernel does not run.
     /// - Throws: what ``DeviceWeights/init(_:spec:on:)`` throws, and ``CUDAError`` for a GPU or a compiler that is not there.
     package init(
         spec: TransformerSpec, weights: TransformerWeights, device: Device, path: KernelPath = .automatic, fusion: PrefillFusion = .none,
-        groupRows: Int? = nil, decoding: DecodeMode = .layers
+        groupRows: Int? = nil, decoding: DecodeMode = .layers, decodeWeights: DecodeWeightFormat = .bfloat16
     ) throws {
         try spec.validate()
         context = try OperatorContext(Context(device), overlapsLaunches: true)
@@ -59,6 +62,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         self.spec = spec
         self.path = path
         self.decoding = decoding
+        self.decodeWeights = decodeWeights
         self.groupRows = max(1, groupRows ?? Self.defaultGroupRows)
         guard fusion != .full || decoding == .layers else {
             throw TransformerError(.invalidSpec, "the resident decode kernel reads weights as they are, and full fusion folds norms into them")
@@ -98,7 +102,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         guard decoding == .resident else { return nil }
         return try engineLock.withLock {
             if let engine { return engine }
-            let made = try DecodeEngine(spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic)
+            let made = try DecodeEngine(
+                spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic, format: decodeWeights)
             engine = made
             return made
         }

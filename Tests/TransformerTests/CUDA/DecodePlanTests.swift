@@ -45,6 +45,19 @@ import Transformer
         #expect(generic.blocks == plan.blocks)
     }
 
+    /// Chunks of codes are as large as those of bf16, or half as large where that leaves less of them empty.
+    @Test(arguments: cases) func codesHaveChunksOfTheirOwn(_ one: Case) throws {
+        let plan = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: 232_448, hasRing: true)
+        let codes = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: 232_448, hasRing: true, format: .float8)
+        #expect(plan.chunkByteCount == 16_384 && plan.format == .bfloat16)
+        #expect([8192, 16_384].contains(codes.chunkByteCount) && codes.format == .float8)
+        #expect(codes.blocks == plan.blocks)
+        #expect(codes.ringSlots * codes.chunkByteCount <= 196_608 && codes.ringSlots * codes.chunkByteCount > 98_304)
+        let header = try codes.constants.header()
+        #expect(header.contains("#define DECODE_WEIGHTS 8\n"))
+        #expect(header.contains("#define DECODE_CHUNK \(codes.chunkByteCount / 2048)\n"))
+    }
+
     @Test func usesWhatTheGPUHas() throws {
         let spec = Self.cases[0].spec
         // An RTX 3090 has 82: ten a group, of which eight share 128 packets evenly.
@@ -104,8 +117,11 @@ import Transformer
         let compiler = try #require(Self.compiler)
         for (name, limit) in [("sm_90a", 232_448), ("sm_80", 166_912)] {
             let plan = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: limit, hasRing: name == "sm_90a")
-            for path in [DecodePlan.kernelPath, DecodePlan.packPath] {
-                let kernels = try compiler.compile(path, constants: plan.constants, for: Architecture(name))
+            let codes = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: limit, hasRing: name == "sm_90a", format: .float8)
+            let isShort = ["Qwen3-0.6B", "Gemma3-270m"].contains(one.name)
+            let constants = isShort ? [plan.constants, codes.constants] : [plan.constants]
+            for (path, constants) in [DecodePlan.kernelPath, DecodePlan.packPath].flatMap({ path in constants.map { (path, $0) } }) {
+                let kernels = try compiler.compile(path, constants: constants, for: Architecture(name))
                 #expect(kernels.warnings.isEmpty, "\(kernels.warnings)")
                 #expect(!kernels.figures.isEmpty)
             }

@@ -32,11 +32,14 @@ final class DecodeEngine: @unchecked Sendable {
     /// Compiles the kernels and packs the weights: a second copy of them on the GPU.
     ///
     /// - Throws: ``TransformerError`` with code `unsupportedModel` or `noHead`; ``CUDAError`` where memory is short.
-    init(_ spec: TransformerSpec, weights: DeviceWeights, embeddingScale: Float, on context: OperatorContext, isGeneric: Bool) throws {
+    init(
+        _ spec: TransformerSpec, weights: DeviceWeights, embeddingScale: Float, on context: OperatorContext, isGeneric: Bool,
+        format: DecodeWeightFormat
+    ) throws {
         let device = context.device
         let plan = try DecodePlan(
             spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-            hasRing: !isGeneric && device.computeCapability.major == 9)
+            hasRing: !isGeneric && device.computeCapability.major == 9, format: format)
         self.spec = spec
         self.context = context
         self.embeddingScale = embeddingScale

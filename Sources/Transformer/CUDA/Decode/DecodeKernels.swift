@@ -7,6 +7,8 @@ struct DecodeKernels: Sendable {
     let packLayer: Kernel
     let packHead: Kernel
     let packNorm: Kernel
+    let packScales: Kernel
+    let packHeadScales: Kernel
     let sizes: DecodeSizes
 
     init(_ plan: DecodePlan, on context: OperatorContext) throws {
@@ -18,6 +20,8 @@ struct DecodeKernels: Sendable {
         packLayer = try packing.kernel("apus_decode_pack_layer")
         packHead = try packing.kernel("apus_decode_pack_head")
         packNorm = try packing.kernel("apus_decode_pack_norm")
+        packScales = try packing.kernel("apus_decode_pack_scales")
+        packHeadScales = try packing.kernel("apus_decode_pack_head_scales")
         sizes = try DecodeSizes(context.stream.download(UInt32.self, from: module.global("apus_decode_sizes")))
         guard sizes.argumentByteCount == MemoryLayout<DecodeArguments>.stride, sizes.blocks == plan.blocks else {
             throw TransformerError(
@@ -42,14 +46,17 @@ struct DecodeSizes: Sendable {
     let exchangeByteCount: Int
     let argumentByteCount: Int
     let chunkByteCount: Int
+    /// Floats of all norms and, behind them, of the rows' factors.
+    let floatCount: Int
 
     init(_ words: [UInt32]) throws {
-        guard words.count == 10 else {
-            throw TransformerError(.unsupportedModel, "the decode kernel tells \(words.count) of its sizes, expected 10")
+        guard words.count == 11 else {
+            throw TransformerError(.unsupportedModel, "the decode kernel tells \(words.count) of its sizes, expected 11")
         }
         let sizes = words.map(Int.init)
         (sharedByteCount, threads, blocks, layerChunks, headChunks) = (sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
         (normCount, layerNormCount, exchangeByteCount, argumentByteCount, chunkByteCount) = (sizes[5], sizes[6], sizes[7], sizes[8], sizes[9])
+        floatCount = sizes[10]
     }
 }
 

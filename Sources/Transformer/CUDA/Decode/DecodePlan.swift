@@ -11,12 +11,16 @@ package struct DecodePlan: Sendable, Hashable {
     /// Chunks of 16 KB in shared memory; 0 for the form without a ring, which runs on every GPU.
     package let ringSlots: Int
     package let constants: KernelConstants
+    /// What the packed matrices lie in.
+    package let format: DecodeWeightFormat
+    /// Bytes of a piece of the ring.
+    package let chunkByteCount: Int
     /// The distinct rotary embeddings of the layers: the rows of the kernel's table of inverse frequencies.
     package let ropes: [TransformerSpec.RopeSpec]
 
     /// Below Kernels/.
     package static let kernelPath = "Decode/Megakernel.cu", packPath = "Decode/Pack.cu"
-    static let chunkByteCount = 16_384
+    private static let warps = 8
     /// Rows of the kernel's table of inverse frequencies.
     static let ropeKinds = 2
 
@@ -38,8 +42,11 @@ package struct DecodePlan: Sendable, Hashable {
     ///   - multiprocessors: of the GPU; each gets a block at most.
     ///   - sharedByteLimit: dynamic shared memory that a block may have.
     ///   - hasRing: weights through shared memory, on compute capability 9.0 only.
+    ///   - format: of the packed matrices.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` for a shape with an ``obstacle(_:)`` or a GPU that is too small.
-    package init(_ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool) throws {
+    package init(
+        _ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool, format: DecodeWeightFormat = .bfloat16
+    ) throws {
         if let obstacle = Self.obstacle(spec) {
             throw TransformerError(.unsupportedModel, "the decode kernel does not compute this model: \(obstacle)")
         }
@@ -51,12 +58,15 @@ package struct DecodePlan: Sendable, Hashable {
         }
         self.members = members
         blocks = members * g
-        let bound = Self.sharedByteBound(spec, members: members)
+        self.format = format
+        let fragments = Self.chunkFragments(spec, members: members, format: format)
+        chunkByteCount = Self.warps * fragments * 32 * format.bits
+        let bound = Self.sharedByteBound(spec, members: members, format: format)
         let left = sharedByteLimit - bound
         guard left >= 0 else {
             throw TransformerError(.unsupportedModel, "the decode kernel needs more shared memory than the GPU's \(sharedByteLimit) bytes a block")
         }
-        ringSlots = hasRing ? min(12, left / Self.chunkByteCount) : 0
+        ringSlots = hasRing ? min(196_608, left) / chunkByteCount : 0
         guard !hasRing || ringSlots >= 4 else {
             throw TransformerError(.unsupportedModel, "shared memory of \(sharedByteLimit) bytes a block holds no ring of weights")
         }
@@ -66,9 +76,10 @@ package struct DecodePlan: Sendable, Hashable {
         let sizes = [
             ("C", spec.hiddenSize), ("I", spec.intermediateSize), ("H", h), ("G", g), ("D", d), ("L", spec.layers.count),
             ("V", spec.vocabularySize), ("MEMBERS", members), ("RING", hasRing ? 1 : 0), ("SLOTS", max(1, ringSlots)),
-            ("SHARED_BOUND", bound),
+            ("SHARED_BOUND", bound), ("WEIGHTS", format.bits), ("CHUNK", fragments),
             // Small layers are bound by the exchanges, which wait behind what is in flight; large ones by the stream.
-            ("FLIGHT", Self.layerByteCount(spec) > 48 << 20 ? 4 : 2),
+            ("FLIGHT", Self.bytesInFlight(spec, format: format) / chunkByteCount),
+            ("HEAD_FLIGHT", 131_072 / chunkByteCount),
             ("SANDWICH", spec.normPlacement == .sandwich ? 1 : 0), ("ACTIVATION", spec.activation.kernelNumber),
         ]
         for (name, value) in sizes { constants.define("DECODE_" + name, value) }
@@ -91,8 +102,32 @@ package struct DecodePlan: Sendable, Hashable {
         return 2 * (attention + 3 * spec.hiddenSize * spec.intermediateSize)
     }
 
+    /// Weights of a block on their way at most; a layer of codes has half the bytes, and half of this is enough for it.
+    private static func bytesInFlight(_ spec: TransformerSpec, format: DecodeWeightFormat) -> Int {
+        if layerByteCount(spec) * format.bits / 16 > 48 << 20 { return 65_536 }
+        return layerByteCount(spec) > 48 << 20 || format == .bfloat16 ? 32_768 : 16_384
+    }
+
+    /// Fragments of a warp in a chunk. Those of E4M3 codes have half the bytes: eight of them make a chunk of 16 KB too, but where they leave more of
+    /// a layer's last chunks empty than four do, four it is.
+    private static func chunkFragments(_ spec: TransformerSpec, members: Int, format: DecodeWeightFormat) -> Int {
+        guard format == .float8 else { return 4 }
+        func padded(_ count: Int, _ unit: Int) -> Int { (count + unit - 1) / unit }
+        let (c, g) = (spec.hiddenSize, spec.keyValueHeads)
+        let groupHead = spec.queryHeads / g * spec.headDimension
+        let pairs = padded(spec.intermediateSize / g, members)
+        let products = [
+            ((groupHead + 2 * spec.headDimension) / members, c), (padded(c, members), groupHead), (padded(pairs, 8) * 16, c),
+            (padded(c, members), pairs * members),
+        ]
+        func total(_ unit: Int) -> Int {
+            products.reduce(0) { $0 + padded(padded($1.0, 16) * padded($1.1, 16 * warps), unit) * unit }
+        }
+        return total(8) > total(4) ? 4 : 8
+    }
+
     /// No less than the shared memory of a block beside the ring, in bytes; the kernel's own figure is read from its module.
-    private static func sharedByteBound(_ spec: TransformerSpec, members: Int) -> Int {
+    private static func sharedByteBound(_ spec: TransformerSpec, members: Int, format: DecodeWeightFormat) -> Int {
         func padded(_ size: Int, _ unit: Int) -> Int { (size + unit - 1) / unit * unit }
         let (c, d, g) = (spec.hiddenSize, spec.headDimension, spec.keyValueHeads)
         let groupHead = spec.queryHeads / g * d
@@ -100,7 +135,8 @@ package struct DecodePlan: Sendable, Hashable {
         let rows = max((c + members - 1) / members, 2 * padded(pairs, 8), (groupHead + 2 * d) / members)
         let vector = max(padded(c, 128), padded(groupHead, 128), padded(pairs * members, 128)) * 4
         let layers = spec.layers.count * 24
-        return 8 * padded(rows, 16) * 4 + 4 * groupHead + 4 * d + 8 * groupHead * 4 + 16 * d + vector + layers + 2048
+        let factors = format == .bfloat16 ? 0 : 8 * 4 * padded(rows, 16)
+        return 8 * padded(rows, 16) * 4 + 4 * groupHead + 4 * d + 8 * groupHead * 4 + 16 * d + vector + layers + factors + 2048
     }
 }
 
