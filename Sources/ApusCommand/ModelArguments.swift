@@ -33,12 +33,19 @@ struct DeviceArguments: ParsableArguments {
     var threads: Int?
 
     @Option(
+        help: """
+            What the CPU multiplies with bf16 weights in prompts and texts: fp32 activations as they are, or rounded to bf16 (faster with AVX-512 BF16; \
+            no difference elsewhere).
+            """)
+    var cpuPrecision: CPUPrecision = .fp32
+
+    @Option(
         help: ArgumentHelp(
             "What the GPU's products do of the norms: none, heads or full. Only none is verified.", visibility: .hidden))
     var fusion: PrefillFusion = .none
 
     var options: ModelOptions {
-        var options = ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads)
+        var options = ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads, cpuPrecision: cpuPrecision)
         options.fusion = fusion
         options.decodeWeights = decodeWeights
         return options
@@ -48,6 +55,8 @@ struct DeviceArguments: ParsableArguments {
         if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
     }
 }
+
+extension CPUPrecision: ExpressibleByArgument {}
 
 extension DecodeMode: ExpressibleByArgument {}
 

@@ -20,12 +20,29 @@ package struct CPUBenchmark {
             }.dropFirst().map { $0 })
     }
 
-    /// Tokens a second of single steps behind a prompt of `context` tokens.
-    package func decodeRate(context: Int, steps: Int, runs: Int) throws -> Spread? {
+    package struct Decode {
+        /// Tokens a second.
+        package let rate: Spread
+        /// Bytes a second at which the same threads read memory, measured right behind each run: on a shared machine it changes from second to second.
+        package let bandwidth: Spread
+        /// A run's rate over the rate of reads behind it.
+        package let share: Spread
+        package let bytesPerStep: Int
+        package let cacheByteCount: Int
+        /// The process's peak, before the buffer of the reads was taken.
+        package let peakByteCount: Int
+    }
+
+    /// Single steps behind a prompt of `context` tokens; the first run is a warm-up and not counted.
+    package func decode(context: Int, steps: Int, runs: Int) throws -> Decode? {
         let session = try executor.makeSession()
         _ = try session.extend(randomIDs(context))
+        let bytes = bytesPerDecodeStep(context: context + steps / 2)
+        var probe: MemoryProbe?
+        var peak = 0
         var rates: [Double] = []
-        for run in 0...runs {
+        var reads: [Double] = []
+        for _ in 0...runs {
             session.rewind(to: context)
             var id: Int32 = 1
             let duration = try clock.measure {
@@ -35,37 +52,50 @@ package struct CPUBenchmark {
                     id = Int32(logits.indices.max { logits[$0] < logits[$1] } ?? 0)
                 }
             }
-            if run > 0 { rates.append(Double(steps) / (duration / .seconds(1))) }
+            guard let probe else {
+                peak = ProcessMemory.peakByteCount ?? 0
+                probe = MemoryProbe()
+                continue
+            }
+            rates.append(Double(steps) / (duration / .seconds(1)))
+            reads.append(probe.bytesPerSecond(executor))
         }
-        return Spread(rates)
+        let shares = zip(rates, reads).map { $0 * Double(bytes) / $1 }
+        guard let rate = Spread(rates), let bandwidth = Spread(reads), let share = Spread(shares) else { return nil }
+        return Decode(
+            rate: rate, bandwidth: bandwidth, share: share, bytesPerStep: bytes, cacheByteCount: session.cacheByteCount, peakByteCount: peak)
     }
 
     /// Bytes a decode step reads: all weights but the embedding table's other rows, and the cache.
-    package func bytesPerDecodeStep(context: Int) -> Int {
+    func bytesPerDecodeStep(context: Int) -> Int {
         let spec = executor.spec
         let unreadTable = spec.hasTiedHead ? 0 : executor.weights.embedding.byteCount
         return executor.weights.byteCount - unreadTable
             + 2 * 4 * spec.layers.count * spec.keyValueHeads * spec.headDimension * context
     }
 
-    /// Bytes a second at which the executor's threads read `byteCount` bytes of memory.
-    package func readBandwidth(byteCount: Int = 1 << 30, runs: Int = 5) -> Spread? {
-        let buffer = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096)
-        defer { buffer.deallocate() }
-        // Written once with numbers, so that every page is a page of its own.
-        let words = buffer.bindMemory(to: UInt64.self, capacity: byteCount / 8)
-        for index in 0..<byteCount / 8 { words[index] = UInt64(index) &* 0x9e37_79b9_7f4a_7c15 }
-        var sum: UInt64 = 0
-        let rates = (0...runs).map { _ in
-            let duration = clock.measure { executor.withPool { sum &+= apus_read_bandwidth_probe($0, buffer, byteCount) } }
-            return Double(byteCount) / (duration / .seconds(1))
-        }
-        // The sum is used, so the reads cannot be left out.
-        return sum == 1 ? nil : Spread(Array(rates.dropFirst()))
-    }
-
     private func randomIDs(_ count: Int) -> [Int32] {
         let numbers = RandomNumbers(seed: 1, stream: "ids")
         return (0..<count).map { Int32((abs(numbers.normal($0)) * 1e6).truncatingRemainder(dividingBy: Float(executor.spec.vocabularySize))) }
+    }
+}
+
+/// A buffer of a GiB that threads read from end to end.
+private final class MemoryProbe {
+    private static let byteCount = 1 << 30
+    private let buffer = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096)
+    private var sum: UInt64 = 0
+
+    /// Written once with numbers, so that every page is a page of its own.
+    init() {
+        let words = buffer.bindMemory(to: UInt64.self, capacity: Self.byteCount / 8)
+        for index in 0..<Self.byteCount / 8 { words[index] = UInt64(index) &* 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    deinit { buffer.deallocate() }
+
+    func bytesPerSecond(_ executor: CPUExecutor) -> Double {
+        let duration = ContinuousClock().measure { executor.withPool { sum &+= apus_read_bandwidth_probe($0, buffer, Self.byteCount) } }
+        return Double(Self.byteCount) / (duration / .seconds(1))
     }
 }

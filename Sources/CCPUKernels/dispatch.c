@@ -106,3 +106,11 @@ linear_function apus_rounded_linear(void) {
 #endif
     return NULL;
 }
+
+pack_function apus_rounded_pack(void) {
+#if defined(__x86_64__)
+    return apus_pack_avx512bf16;
+#else
+    return NULL;
+#endif
+}

@@ -33,6 +33,7 @@ typedef struct {
     size_t T, N, K;
     const float *x;
     size_t x_stride;
+    const void *packed;  // x as tiles want it, when one pass has packed it for all parts: packed_block
     const void *w;
     const void *up;
     apus_dtype w_type;
@@ -82,6 +83,8 @@ typedef struct {
 } rope_job;
 
 typedef void (*linear_function)(const linear_job *job, const linear_part *part, float *scratch);
+// Rows of x, depth products of them, to rows that are TILE_STRIDE floats apart, or half of that where pairs are packed.
+typedef void (*pack_function)(size_t rows, size_t depth, const float *x, size_t x_stride, void *tile);
 
 // The kernels of one level.
 typedef struct {
@@ -106,11 +109,13 @@ typedef struct {
 const kernel_table *apus_kernels(void);
 // The linear layer that rounds x to bfloat16, for bfloat16 weights and more than FEW_ROWS rows; NULL where it would not be faster.
 linear_function apus_rounded_linear(void);
+pack_function apus_rounded_pack(void);
 extern const kernel_table apus_kernels_plain;
 #if defined(__x86_64__)
 extern const kernel_table apus_kernels_avx2;
 extern const kernel_table apus_kernels_avx512;
 void apus_linear_avx512bf16(const linear_job *job, const linear_part *part, float *scratch);
+void apus_pack_avx512bf16(size_t rows, size_t depth, const float *x, size_t x_stride, void *tile);
 #elif defined(__aarch64__)
 extern const kernel_table apus_kernels_neon;
 #endif

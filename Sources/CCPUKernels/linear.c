@@ -66,7 +66,43 @@ static void split_panels(linear_split *split, const kernel_table *kernels, size_
     if (threads > 1 && row_parts > 1) split->row_parts = most(1, least(row_parts, tiles / LEAST_TILES));
 }
 
-static void run(apus_pool *pool, const linear_job *job) {
+static void copy_rows(size_t rows, size_t depth, const float *x, size_t x_stride, void *to) {
+    float *tile = to;
+    for (size_t i = 0; i < rows; i++) memcpy(tile + i * TILE_STRIDE, x + i * x_stride, depth * sizeof(float));
+}
+
+// Packing x once, for all columns.
+typedef struct {
+    const linear_job *job;
+    pack_function pack;
+    char *to;
+    size_t row_bytes;
+} x_packing;
+
+enum { PACKED_ROWS = 16 };
+
+static void pack_item(void *context, size_t index) {
+    const x_packing *packing = context;
+    const linear_job *job = packing->job;
+    const size_t t = index * PACKED_ROWS, rows = least(PACKED_ROWS, job->T - t);
+    for (size_t k = 0; k < job->K; k += DEPTH) {
+        packing->pack(
+            rows, least(DEPTH, job->K - k), job->x + t * job->x_stride + k, job->x_stride,
+            packing->to + (k / DEPTH * job->T + t) * packing->row_bytes
+        );
+    }
+}
+
+// x in the pool's memory as tiles want it, where it fits there; else every item packs its own.
+static const void *pack_x(apus_pool *pool, const linear_job *job, pack_function pack, size_t row_bytes) {
+    const size_t blocks = divide_up(job->K, DEPTH);
+    if (job->T > POOL_SHARED_FLOATS * sizeof(float) / row_bytes / blocks) return NULL;
+    x_packing packing = {.job = job, .pack = pack, .to = (char *)apus_pool_shared(pool), .row_bytes = row_bytes};
+    apus_pool_run(pool, divide_up(job->T, PACKED_ROWS), pack_item, &packing);
+    return packing.to;
+}
+
+static void run(apus_pool *pool, linear_job *job) {
     if (job->T == 0 || job->N == 0) return;
     if (job->K == 0) {
         if (job->accumulate) return;
@@ -79,11 +115,15 @@ static void run(apus_pool *pool, const linear_job *job) {
         split_strips(&split);
     } else {
         size_t panels = job->up ? ITEM_PANELS / 2 : ITEM_PANELS;
-        if (apus_pool_rounds(pool) && job->w_type == APUS_BF16) {
-            split.function = apus_rounded_linear();
+        const linear_function rounded = apus_pool_rounds(pool) && job->w_type == APUS_BF16 ? apus_rounded_linear() : NULL;
+        if (rounded) {
+            split.function = rounded;
             panels *= 2;
         }
-        if (!split.function) split.function = kernels->linear;
+        if (job->T * job->K >= ALONE / job->N) {
+            job->packed = rounded ? pack_x(pool, job, apus_rounded_pack(), TILE_STRIDE / 2 * sizeof(uint32_t))
+                                  : pack_x(pool, job, copy_rows, TILE_STRIDE * sizeof(float));
+        }
         split_panels(&split, kernels, panels, apus_pool_threads(pool));
     }
     const size_t items = split.column_parts * split.row_parts;
@@ -98,7 +138,7 @@ void apus_linear(
     apus_pool *pool, size_t T, size_t N, size_t K, const float *x, size_t x_stride, const void *w, apus_dtype w_type, float *y, size_t y_stride,
     bool accumulate
 ) {
-    const linear_job job = {
+    linear_job job = {
         .T = T, .N = N, .K = K, .x = x, .x_stride = x_stride, .w = w, .w_type = w_type, .y = y, .y_stride = y_stride, .accumulate = accumulate,
     };
     run(pool, &job);
@@ -108,7 +148,7 @@ void apus_gated_linear(
     apus_pool *pool, size_t T, size_t N, size_t K, const float *x, size_t x_stride, const void *gate, const void *up, apus_dtype w_type,
     apus_activation activation, float *y, size_t y_stride
 ) {
-    const linear_job job = {
+    linear_job job = {
         .T = T, .N = N, .K = K, .x = x, .x_stride = x_stride, .w = gate, .up = up, .w_type = w_type, .activation = activation, .y = y, .y_stride = y_stride,
     };
     run(pool, &job);

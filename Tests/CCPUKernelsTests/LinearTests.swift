@@ -105,6 +105,24 @@ extension Kernels {
             }
         }
 
+        /// 19 rows of this length fit the pool's memory and are packed once, 21 are packed by every item.
+        @Test(arguments: levels)
+        func rowsAreTheSameWhoeverPacksThem(level: String) throws {
+            let (N, K) = (33, 102_400)
+            var values = Values(seed: 11)
+            let x = values.floats(21 * K), w = Weights(values.floats(N * K), type: APUS_BF16)
+            for threads in [1, 3] {
+                try withKernels(level, threads: threads) { pool in
+                    var few = [Float](repeating: 0, count: 19 * N), many = [Float](repeating: 0, count: 21 * N)
+                    w.withPointer {
+                        apus_linear(pool, 19, N, K, x, K, $0, APUS_BF16, &few, N, false)
+                        apus_linear(pool, 21, N, K, x, K, $0, APUS_BF16, &many, N, false)
+                    }
+                    #expect(few == Array(many[..<(19 * N)]), "\(threads) threads")
+                }
+            }
+        }
+
         @Test(arguments: levels)
         func emptyShapesAndNaN(level: String) throws {
             try withKernels(level) { pool in

@@ -38,7 +38,9 @@ struct ExecutorChoice {
 
     private static var canCompile: Bool { (try? Compiler.shared()) != nil }
 
-    private func cpu() throws -> any ModelExecutor { try CPUExecutor(spec: spec, weights: weights, threads: options.threads) }
+    private func cpu() throws -> any ModelExecutor {
+        try CPUExecutor(spec: spec, weights: weights, threads: options.threads, precision: options.cpuPrecision)
+    }
 
     private func cuda(from first: Device) throws -> [any ModelExecutor] {
         let devices = try Self.choose(options.replicas, of: Device.all(), from: first.ordinal)

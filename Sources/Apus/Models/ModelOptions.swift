@@ -26,18 +26,21 @@ public struct ModelOptions: Sendable {
     package var fusion = PrefillFusion.none
     /// CPU threads; nil for one a processor.
     public var threads: Int?
+    /// What a CPU multiplies with bf16 weights.
+    public var cpuPrecision: CPUPrecision
     /// Whether a hub model that the cache lacks may be fetched (`HF_HUB_OFFLINE` forbids it too).
     public var allowsDownload: Bool
 
     public init(
         device: DeviceSelection = .automatic, replicas: ReplicaCount = .count(1), kernels: KernelPath = .automatic,
-        decoding: DecodeMode = .layers, threads: Int? = nil, allowsDownload: Bool = true
+        decoding: DecodeMode = .layers, threads: Int? = nil, cpuPrecision: CPUPrecision = .fp32, allowsDownload: Bool = true
     ) {
         self.device = device
         self.replicas = replicas
         self.kernels = kernels
         self.decoding = decoding
         self.threads = threads
+        self.cpuPrecision = cpuPrecision
         self.allowsDownload = allowsDownload
     }
 }

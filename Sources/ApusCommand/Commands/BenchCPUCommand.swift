@@ -42,71 +42,68 @@ struct BenchCPUCommand: AsyncParsableCommand {
     func run() async throws {
         let folder = workspace ?? FileManager.default.temporaryDirectory.appendingPathComponent("apus-bench-\(UUID().uuidString)").path
         defer { if workspace == nil { try? FileManager.default.removeItem(atPath: folder) } }
-        let prefill = try measurePrefill(folder + "/harrier-270m")
+        let prefills = try measurePrefills(folder + "/harrier-270m")
         let decode = try measureDecode(folder + "/qwen3-0.6b")
         let peers = try peer.map { try PeerCommand(commandLine: $0).run(extra: ["--threads", "\(decode.threads)", "--tokens", "\(tokens)"]) } ?? []
-        try report(prefill, decode, peers)
+        try report(prefills, decode, peers)
     }
 
     private struct Prefill {
+        let precision: CPUPrecision
         let rate: Spread
         let gigaflops: Double
     }
 
     private struct Decode {
-        let rate: Spread
-        let bandwidth: Spread
-        let bytesPerStep: Int
+        let figures: CPUBenchmark.Decode
         let weightBytes: Int
-        let cacheBytes: Int
-        let peakBytes: Int
         let device: String
         let threads: Int
-        var roof: Double { bandwidth.median / Double(bytesPerStep) }
+        var roof: Double { figures.bandwidth.median / Double(figures.bytesPerStep) }
     }
 
-    private func load(_ preset: String, _ path: String) throws -> LoadedModel {
+    private func load(_ preset: String, _ path: String, _ precision: CPUPrecision = .fp32) throws -> LoadedModel {
         guard let preset = Preset.named(preset) else { throw ValidationError("there is no preset '\(preset)'") }
         if !FileManager.default.fileExists(atPath: path + "/config.json") {
             let progress = ProgressLine("init \(preset.name)", unit: "MB")
             try FolderInitializer(preset: preset).write(to: path, seed: 1) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
             progress.finish()
         }
-        return try LoadedModel(folder: .init(path: path), options: ModelOptions(device: .cpu, threads: device.threads))
+        return try LoadedModel(folder: .init(path: path), options: ModelOptions(device: .cpu, threads: device.threads, cpuPrecision: precision))
     }
 
-    private func benchmark(_ model: LoadedModel) throws -> CPUBenchmark {
+    private func executor(_ model: LoadedModel) throws -> CPUExecutor {
         guard let executor = model.executor as? CPUExecutor else { throw ValidationError("bench cpu runs on the CPU; use --device cpu") }
-        return CPUBenchmark(executor)
+        return executor
     }
 
-    private func measurePrefill(_ path: String) throws -> Prefill {
-        let model = try load("harrier-270m", path)
-        guard let rate = try benchmark(model).encodeRate(tokens: tokens, runs: runs) else { throw ValidationError("nothing could be measured") }
-        let matrixParameters = model.spec.parameterCount - model.spec.vocabularySize * model.spec.hiddenSize
-        return Prefill(rate: rate, gigaflops: rate.median * 2 * Double(matrixParameters) / 1e9)
+    /// With activations as they are and, where this processor has instructions for it, rounded to bf16.
+    private func measurePrefills(_ path: String) throws -> [Prefill] {
+        try CPUPrecision.allCases.compactMap { precision in
+            let model = try load("harrier-270m", path, precision)
+            let executor = try executor(model)
+            guard precision == .fp32 || executor.roundsActivations else { return nil }
+            guard let rate = try CPUBenchmark(executor).encodeRate(tokens: tokens, runs: runs) else {
+                throw ValidationError("nothing could be measured")
+            }
+            let matrixParameters = model.spec.parameterCount - model.spec.vocabularySize * model.spec.hiddenSize
+            return Prefill(precision: precision, rate: rate, gigaflops: rate.median * 2 * Double(matrixParameters) / 1e9)
+        }
     }
 
     private func measureDecode(_ path: String) throws -> Decode {
         let model = try load("qwen3-0.6b", path)
-        let benchmark = try benchmark(model)
-        let context = 16
-        guard let rate = try benchmark.decodeRate(context: context, steps: steps, runs: runs) else {
+        guard let figures = try CPUBenchmark(executor(model)).decode(context: 16, steps: steps, runs: runs) else {
             throw ValidationError("nothing could be measured")
         }
-        let session = try model.executor.makeSession()
-        _ = try session.extend([1])
-        // Read before the bandwidth probe takes its buffer.
-        let peak = ProcessMemory.peakByteCount ?? 0
-        guard let bandwidth = benchmark.readBandwidth() else { throw ValidationError("nothing could be measured") }
         return Decode(
-            rate: rate, bandwidth: bandwidth, bytesPerStep: benchmark.bytesPerDecodeStep(context: context + steps / 2),
-            weightBytes: model.weightByteCount, cacheBytes: session.cacheByteCount, peakBytes: peak, device: model.executor.deviceDescription,
+            figures: figures, weightBytes: model.weightByteCount, device: model.executor.deviceDescription,
             threads: device.threads ?? ThreadPool.processorCount)
     }
 
-    private func report(_ prefill: Prefill, _ decode: Decode, _ peers: [PeerCommand.Figures]) throws {
+    private func report(_ prefills: [Prefill], _ decode: Decode, _ peers: [PeerCommand.Figures]) throws {
         let output = Output.standard
+        let figures = decode.figures
         if json {
             let peerObjects = peers.map { peer in
                 JSONText.object([
@@ -118,32 +115,45 @@ struct BenchCPUCommand: AsyncParsableCommand {
                 JSONText.object([
                     "device": JSONText.quoted(decode.device),
                     "prefill_tokens": "\(tokens)",
-                    "prefill_tokens_per_second": spread(prefill.rate),
-                    "prefill_gflops": JSONText.number(prefill.gigaflops),
-                    "decode_tokens_per_second": spread(decode.rate),
-                    "read_bytes_per_second": spread(decode.bandwidth),
-                    "decode_share_of_bandwidth": JSONText.number(decode.rate.median / decode.roof),
-                    "weight_bytes": "\(decode.weightBytes)", "cache_bytes": "\(decode.cacheBytes)", "peak_bytes": "\(decode.peakBytes)",
+                    "prefill": "[\(prefills.map(object).joined(separator: ", "))]",
+                    "decode_tokens_per_second": spread(figures.rate),
+                    "read_bytes_per_second": spread(figures.bandwidth),
+                    "decode_share_of_bandwidth": spread(figures.share),
+                    "weight_bytes": "\(decode.weightBytes)", "cache_bytes": "\(figures.cacheByteCount)",
+                    "peak_bytes": "\(figures.peakByteCount)",
                     "peers": "[\(peerObjects.joined(separator: ", "))]",
                 ]))
             return try output.close()
         }
         try output.writeLine(decode.device)
-        try output.writeLine(
-            "prefill, \(tokens) tokens, harrier-270m bf16: \(text(prefill.rate)) tok/s, \(Format.count(prefill.gigaflops)) GFLOP/s in matrices")
-        try output.writeLine("decode, qwen3-0.6b bf16: \(text(decode.rate)) tok/s")
-        try output.writeLine(
-            "  reads \(Format.bytes(decode.bytesPerStep)) a token; memory reads \(String(format: "%.1f", decode.bandwidth.median / 1e9)) GB/s, "
-                + "a roof of \(String(format: "%.1f", decode.roof)) tok/s; share \(String(format: "%.0f", 100 * decode.rate.median / decode.roof)) %")
-        try output.writeLine(
-            "  peak memory \(Format.bytes(decode.peakBytes)): weights \(Format.bytes(decode.weightBytes)), cache \(Format.bytes(decode.cacheBytes)), "
-                + "rest \(Format.bytes(decode.peakBytes - decode.weightBytes - decode.cacheBytes))")
-        for peer in peers {
+        for prefill in prefills {
+            let name = prefill.precision == .fp32 ? "" : ", activations rounded to \(prefill.precision.rawValue)"
             try output.writeLine(
-                "\(peer.name): prefill \(Format.count(peer.prefill)) tok/s (ours \(ratio(prefill.rate.median, peer.prefill)) x), "
-                    + "decode \(Format.count(peer.decode)) tok/s (ours \(ratio(decode.rate.median, peer.decode)) x)")
+                "prefill, \(tokens) tokens, harrier-270m bf16\(name): \(text(prefill.rate)) tok/s, \(Format.count(prefill.gigaflops)) GFLOP/s in matrices"
+            )
+        }
+        try output.writeLine("decode, qwen3-0.6b bf16: \(text(figures.rate)) tok/s")
+        try output.writeLine(
+            "  reads \(Format.bytes(figures.bytesPerStep)) a token; memory reads \(String(format: "%.1f", figures.bandwidth.median / 1e9)) GB/s, "
+                + "a roof of \(String(format: "%.1f", decode.roof)) tok/s; share \(String(format: "%.0f", 100 * figures.share.median)) %")
+        let known = decode.weightBytes + figures.cacheByteCount
+        try output.writeLine(
+            "  peak memory \(Format.bytes(figures.peakByteCount)): weights \(Format.bytes(decode.weightBytes)), "
+                + "cache \(Format.bytes(figures.cacheByteCount)), rest \(Format.bytes(figures.peakByteCount - known))")
+        for peer in peers {
+            let ratios = prefills.map { "ours \($0.precision == .fp32 ? "" : $0.precision.rawValue + " ")\(ratio($0.rate.median, peer.prefill)) x" }
+            try output.writeLine(
+                "\(peer.name): prefill \(Format.count(peer.prefill)) tok/s (\(ratios.joined(separator: ", "))), "
+                    + "decode \(Format.count(peer.decode)) tok/s (ours \(ratio(figures.rate.median, peer.decode)) x)")
         }
         try output.close()
+    }
+
+    private func object(_ prefill: Prefill) -> String {
+        JSONText.object([
+            "activations": JSONText.quoted(prefill.precision.rawValue), "tokens_per_second": spread(prefill.rate),
+            "gflops": JSONText.number(prefill.gigaflops),
+        ])
     }
 
     private func spread(_ spread: Spread) -> String {

@@ -14,16 +14,16 @@ enum { WARM_BYTES = 128 << 10 };
 
 // rows of one tile, at k deep in the product: the sums of `panels` packed panels go to y (or the gates), columns valid.
 INLINE void tile_to(
-    const linear_scratch *scratch, size_t rows, size_t first_panel, size_t columns, size_t depth, float *y, size_t y_stride, bool add
+    const linear_scratch *scratch, const float *x, size_t rows, size_t first_panel, size_t columns, size_t depth, float *y, size_t y_stride, bool add
 ) {
     const size_t whole = columns / PANEL, left = columns - whole * PANEL;
     const float *panels = scratch->panels + first_panel * DEPTH * PANEL;
     for (size_t k = 0; k < depth; k += SUM_DEPTH) {
         const size_t length = depth - k < SUM_DEPTH ? depth - k : SUM_DEPTH;
         const bool adds = add || k > 0;
-        tile_row(rows, whole, length, scratch->x + k, panels + k * PANEL, PANEL, DEPTH * PANEL, y, PANEL, y_stride, adds ? TILE_ADD : 0);
+        tile_row(rows, whole, length, x + k, panels + k * PANEL, PANEL, DEPTH * PANEL, y, PANEL, y_stride, adds ? TILE_ADD : 0);
         if (left == 0) continue;
-        tile_row(rows, 1, length, scratch->x + k, panels + (whole * DEPTH + k) * PANEL, PANEL, 0, scratch->tile, 0, PANEL, 0);
+        tile_row(rows, 1, length, x + k, panels + (whole * DEPTH + k) * PANEL, PANEL, 0, scratch->tile, 0, PANEL, 0);
         for (size_t m = 0; m < rows; m++) finish_row(y + m * y_stride + whole * PANEL, scratch->tile + m * PANEL, left, adds);
     }
 }
@@ -51,13 +51,17 @@ INLINE void linear_rows(const linear_job *job, const linear_part *part, const li
             const size_t t = t0 + (t1 - t0) * i / tiles, rows = t0 + (t1 - t0) * (i + 1) / tiles - t;
             ask_next(job, part, job->w, k + depth, i, tiles);
             if (job->up) ask_next(job, part, job->up, k + depth, i, tiles);
-            pack_rows(rows, depth, job->x + t * job->x_stride + k, job->x_stride, scratch->x);
+            const float *x = packed_block(job, k, t, TILE_STRIDE * sizeof(float));
+            if (!x) {
+                pack_rows(rows, depth, job->x + t * job->x_stride + k, job->x_stride, scratch->x);
+                x = scratch->x;
+            }
             float *y = job->y + t * job->y_stride + part->n0;
-            tile_to(scratch, rows, up_panel, columns, depth, y, job->y_stride, add);
+            tile_to(scratch, x, rows, up_panel, columns, depth, y, job->y_stride, add);
             if (!job->up) continue;
             enum { STRIDE = ITEM_PANELS / 2 * PANEL };
             float *gates = scratch->gates + (t - t0) * STRIDE;
-            tile_to(scratch, rows, 0, columns, depth, gates, STRIDE, add);
+            tile_to(scratch, x, rows, 0, columns, depth, gates, STRIDE, add);
             if (!last) continue;
             for (size_t m = 0; m < rows; m++) activate_gates(gates + m * STRIDE, y + m * job->y_stride, columns, job->activation);
         }

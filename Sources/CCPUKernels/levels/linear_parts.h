@@ -19,6 +19,11 @@ INLINE void finish_row(float *y, const float *sums, size_t columns, bool add) {
     for (; i < columns; i++) y[i] += sums[i];
 }
 
+// Row t of x from product k on, where it is packed already: [K / DEPTH][T] rows of a tile.
+INLINE const void *packed_block(const linear_job *job, size_t k, size_t t, size_t row_bytes) {
+    return job->packed ? (const char *)job->packed + (k / DEPTH * job->T + t) * row_bytes : NULL;
+}
+
 // Asks for share i of `shares` of the weights that will be unpacked next, while tiles are multiplied: those of the next products or, at the
 // end of a row, of the columns that follow.
 INLINE void ask_next(const linear_job *job, const linear_part *part, const void *w, size_t k, size_t i, size_t shares) {

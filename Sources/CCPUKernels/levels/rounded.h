@@ -40,7 +40,8 @@ static void pack_pairs(const void *w, size_t stride, size_t count, size_t depth,
 }
 
 // Rows of x, rounded to the nearest; an odd end is filled with zero.
-static void round_rows(size_t rows, size_t depth, const float *x, size_t x_stride, uint32_t *tile) {
+void apus_pack_avx512bf16(size_t rows, size_t depth, const float *x, size_t x_stride, void *to) {
+    uint32_t *tile = to;
     for (size_t m = 0; m < rows; m++, x += x_stride, tile += PAIR_STRIDE) {
         for (size_t k = 0; k < depth; k += LANES) {
             const vector v = depth - k >= LANES ? load(x + k) : load_some(x + k, depth - k);
@@ -105,15 +106,15 @@ static const pair_tile_function pair_tiles[TILE_ROWS] = {
 
 // The sums of one tile of x with the panels of `columns` columns go to y or are added to it.
 INLINE void pair_tiles_to(
-    const rounded_scratch *scratch, size_t rows, size_t first_panel, size_t columns, size_t pairs, float *y, size_t y_stride, bool add
+    const rounded_scratch *scratch, const uint32_t *x, size_t rows, size_t first_panel, size_t columns, size_t pairs, float *y, size_t y_stride, bool add
 ) {
     for (size_t n = 0; n < columns; n += PANEL) {
         const uint32_t *panel = scratch->panels + (first_panel + n / PANEL) * PAIRS * PANEL;
         if (columns - n >= PANEL) {
-            pair_tiles[rows - 1](pairs, scratch->x, panel, y + n, y_stride, add);
+            pair_tiles[rows - 1](pairs, x, panel, y + n, y_stride, add);
             continue;
         }
-        pair_tiles[rows - 1](pairs, scratch->x, panel, scratch->tile, PANEL, false);
+        pair_tiles[rows - 1](pairs, x, panel, scratch->tile, PANEL, false);
         for (size_t m = 0; m < rows; m++) finish_row(y + m * y_stride + n, scratch->tile + m * PANEL, columns - n, add);
     }
 }
@@ -138,12 +139,16 @@ INLINE void rounded_rows(const linear_job *job, const linear_part *part, const r
             const size_t t = t0 + (t1 - t0) * i / tiles, rows = t0 + (t1 - t0) * (i + 1) / tiles - t;
             ask_next(job, part, job->w, k + depth, i, tiles);
             if (job->up) ask_next(job, part, job->up, k + depth, i, tiles);
-            round_rows(rows, depth, job->x + t * job->x_stride + k, job->x_stride, scratch->x);
+            const uint32_t *x = packed_block(job, k, t, PAIR_STRIDE * sizeof(uint32_t));
+            if (!x) {
+                apus_pack_avx512bf16(rows, depth, job->x + t * job->x_stride + k, job->x_stride, scratch->x);
+                x = scratch->x;
+            }
             float *y = job->y + t * job->y_stride + part->n0;
-            pair_tiles_to(scratch, rows, up_panel, columns, pairs, y, job->y_stride, add);
+            pair_tiles_to(scratch, x, rows, up_panel, columns, pairs, y, job->y_stride, add);
             if (!job->up) continue;
             float *gates = scratch->gates + (t - t0) * STRIDE;
-            pair_tiles_to(scratch, rows, 0, columns, pairs, gates, STRIDE, add);
+            pair_tiles_to(scratch, x, rows, 0, columns, pairs, gates, STRIDE, add);
             if (k + depth < job->K) continue;
             for (size_t m = 0; m < rows; m++) activate_gates(gates + m * STRIDE, y + m * job->y_stride, columns, job->activation);
         }

@@ -13,18 +13,22 @@ public final class CPUExecutor: ModelExecutor {
     /// Rows that pass through a layer's matrices together: enough to pay for unpacking a weight panel, few enough to stay small.
     static let blockRows = 512
 
-    package init(spec: TransformerSpec, weights: TransformerWeights, threads: Int? = nil) throws {
+    package init(spec: TransformerSpec, weights: TransformerWeights, threads: Int? = nil, precision: CPUPrecision = .fp32) throws {
         try spec.validate()
         self.spec = spec
         self.weights = weights
-        pool = try ThreadPool(threads: threads)
+        pool = try ThreadPool(threads: threads, precision: precision)
         ropes = RopeTables(headDimension: spec.headDimension)
         embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
     }
 
     public var deviceDescription: String {
         "CPU, \(pool.threadCount) thread\(pool.threadCount == 1 ? "" : "s"), \(String(cString: apus_cpu_level()))"
+            + (pool.roundsActivations ? ", activations rounded to bf16" : "")
     }
+
+    /// Whether activations are rounded: ``CPUPrecision/bf16`` was asked for and this processor has instructions for it.
+    package var roundsActivations: Bool { pool.roundsActivations }
 
     /// Runs `body` with the executor's team of threads, for measuring.
     package func withPool<Result>(_ body: (OpaquePointer) throws -> Result) rethrows -> Result { try pool.withPool(body) }
