@@ -8,6 +8,9 @@
 #define END 0}},
 
 static const apus_kernel_file files[] = {
+    BEGIN("Benchmark/Clock.cu")
+#embed "../../Kernels/Benchmark/Clock.cu" suffix(, )
+    END
     BEGIN("Benchmark/ReadRate.cu")
 #embed "../../Kernels/Benchmark/ReadRate.cu" suffix(, )
     END

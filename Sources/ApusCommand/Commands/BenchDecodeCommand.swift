@@ -76,7 +76,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
         try output.writeLine("\(loaded.name) on \(loaded.executor.deviceDescription), decode \(mode), \(steps) tokens, median of \(runs)")
         if let line = text.readLine { try output.writeLine(line) }
         try output.writeLine(DecodeReport.header)
-        let watch = skipsPower ? nil : device.flatMap { GPUWatch($0.device) }
+        let watch = try skipsPower ? nil : device.flatMap { try GPUWatch($0.context) }
         var rows: [DecodeBenchmark.Row] = []
         var cache = 0
         for context in lengths {
