@@ -17,8 +17,11 @@ extension DecodeBenchmark {
     }
 
     /// The rows in the form that reports are written from. Shares are of the read bandwidth that was measured, where it was.
+    ///
+    /// - Parameter remarks: what was measured once for all rows, in words.
     package func report(
-        _ rows: [Row], peers: [PeerFigure], readRate: Double?, memory: Memory?, title: String, command: String, version: String, date: String
+        _ rows: [Row], peers: [PeerFigure], readRate: Double?, remarks: [String], title: String, command: String, version: String,
+        date: String
     ) throws -> BenchmarkReport {
         var machine =
             try (executor as? CUDAExecutor).map { try BenchmarkMachine($0.device) }
@@ -44,7 +47,7 @@ extension DecodeBenchmark {
         var report = BenchmarkReport(
             title: "apus bench decode", command: command, version: version, date: date, machine: machine,
             method: "greedy tokens of one sequence, timed from the arrival of the first to that of the last, a sample a run", groups: groups)
-        if let memory, !report.groups.isEmpty { report.groups[report.groups.count - 1].remarks.append(Self.text(memory)) }
+        if !report.groups.isEmpty { report.groups[report.groups.count - 1].remarks += remarks }
         return report
     }
 

@@ -11,6 +11,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Benchmark/Clock.cu")
 #embed "../../Kernels/Benchmark/Clock.cu" suffix(, )
     END
+    BEGIN("Benchmark/ExchangeRate.cu")
+#embed "../../Kernels/Benchmark/ExchangeRate.cu" suffix(, )
+    END
     BEGIN("Benchmark/ReadRate.cu")
 #embed "../../Kernels/Benchmark/ReadRate.cu" suffix(, )
     END

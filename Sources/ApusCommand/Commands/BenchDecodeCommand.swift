@@ -70,11 +70,16 @@ struct BenchDecodeCommand: AsyncParsableCommand {
         let device = loaded.executor as? CUDAExecutor
         let benchmark = DecodeBenchmark(loaded.executor, steps: steps)
         let lengths = try parsedContexts() ?? benchmark.fitting(DecodeBenchmark.contexts)
-        let text = DecodeReport(readRate: try device.map { try ReadProbe($0.context).bytesPerSecond() })
+        let text = DecodeReport(
+            readRate: try device.map { try ReadProbe($0.context).bytesPerSecond() },
+            exchange: try device.flatMap { executor in
+                try executor.decodeBlocks().map { try ExchangeProbe(executor.context, blocks: $0).seconds() }
+            })
         let output = Output.standard
-        let mode = model.options.decoding.rawValue
+        let mode = model.options.decoding.rawValue + (device?.decodeWeightBits == 8 ? ", fp8 weights" : "")
         try output.writeLine("\(loaded.name) on \(loaded.executor.deviceDescription), decode \(mode), \(steps) tokens, median of \(runs)")
         if let line = text.readLine { try output.writeLine(line) }
+        if let line = text.exchangeLine { try output.writeLine(line) }
         try output.writeLine(DecodeReport.header)
         let watch = try skipsPower ? nil : device.flatMap { try GPUWatch($0.context) }
         var rows: [DecodeBenchmark.Row] = []
@@ -90,7 +95,8 @@ struct BenchDecodeCommand: AsyncParsableCommand {
         let peers = try peer.flatMap { try PeerCommand(commandLine: $0).decodeFigures(contexts: lengths) }
         for line in peers.compactMap({ text.line($0, rows: rows) }) { try output.writeLine(line) }
         let report = try benchmark.report(
-            rows, peers: peers, readRate: text.readRate?.median, memory: memory, title: "\(loaded.name), decode \(mode)",
+            rows, peers: peers, readRate: text.readRate?.median,
+            remarks: [text.readLine, text.exchangeLine, memory.map(DecodeBenchmark.text)].compactMap { $0 }, title: "\(loaded.name), decode \(mode)",
             command: CommandLine.arguments.joined(separator: " "), version: reports.version, date: ReportArguments.now)
         try reports.write(report)
         if let baseline { try output.write("\n" + BenchmarkComparison(baseline: baseline, present: report).text) }

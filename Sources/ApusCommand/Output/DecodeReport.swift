@@ -5,11 +5,17 @@ import Foundation
 struct DecodeReport {
     /// Bytes a second, measured in the same run; nil where nobody did.
     let readRate: Spread?
+    /// Seconds of an exchange between all blocks with nothing beside it; nil without a resident kernel.
+    let exchange: Spread?
 
     static let header = "context    us (p10, p90)               tok/s     GB/s   of the reads"
 
     var readLine: String? {
         readRate.map { String(format: "reads alone: %.2f TB/s (%.2f to %.2f)", $0.median / 1e12, $0.p10 / 1e12, $0.p90 / 1e12) }
+    }
+
+    var exchangeLine: String? {
+        exchange.map { String(format: "an exchange between all blocks, alone: %.2f us (%.2f to %.2f)", $0.median * 1e6, $0.p10 * 1e6, $0.p90 * 1e6) }
     }
 
     func lines(_ row: DecodeBenchmark.Row) -> [String] {

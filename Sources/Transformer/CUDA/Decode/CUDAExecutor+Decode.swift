@@ -5,6 +5,9 @@ extension CUDAExecutor {
     /// Bytes on the GPU that the resident kernel keeps beside the weights; 0 where tokens are not decoded by it.
     package func decodeByteCount() throws -> Int { try decodeEngine()?.byteCount ?? 0 }
 
+    /// Blocks of the resident kernel; nil where tokens are not decoded by it.
+    package func decodeBlocks() throws -> Int? { try decodeEngine()?.blocks }
+
     /// Bytes of the memory through which a prompt of so many rows passes.
     package func spaceByteCount(rows: Int) -> Int {
         PassSpace.Placement(spec, rows: min(rows, CUDADecoderSession.blockRows), residualType: residualType).byteCount

@@ -56,6 +56,9 @@ final class DecodeEngine: @unchecked Sendable {
         mailbox = try PinnedBuffer(byteCount: 8 * Self.stepLimit + 64, in: context.context)
     }
 
+    /// Of the grid, all resident.
+    var blocks: Int { kernels.sizes.blocks }
+
     /// Bytes on the GPU beside the weights that other kernels use too.
     var byteCount: Int { weights.byteCount + exchange.byteCount }
 
