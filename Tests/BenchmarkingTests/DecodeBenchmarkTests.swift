@@ -27,8 +27,8 @@ import Transformer
     }
 
     @Test func exchangesAreThoseOfTheKernel() {
-        #expect(DecodePlan.exchanges(Self.spec(), position: 64) == 4 * 28 + 1)
-        #expect(DecodePlan.exchanges(Self.spec(), position: 65) == 5 * 28 + 1)
+        #expect(DecodePlan.exchanges(Self.spec(), position: 63) == 4 * 28 + 1)
+        #expect(DecodePlan.exchanges(Self.spec(), position: 64) == 5 * 28 + 1)
         #expect(DecodePlan.exchanges(Self.spec(window: 64), position: 500) == 14 * 4 + 14 * 5 + 1)
     }
 

@@ -18,6 +18,6 @@ extension DecodePlan {
     /// Exchanges between the blocks for one token behind `position` cached ones: the kernel's head says which.
     package static func exchanges(_ spec: TransformerSpec, position: Int) -> Int {
         let split = Int(DecodeArguments().fullSplits)
-        return 1 + spec.layers.reduce(0) { $0 + (min(position, $1.window ?? position) > split ? 5 : 4) }
+        return 1 + spec.layers.reduce(0) { $0 + (min(position + 1, $1.window ?? .max) > split ? 5 : 4) }
     }
 }
