@@ -96,7 +96,8 @@ struct BenchDecodeCommand: AsyncParsableCommand {
         for line in peers.compactMap({ text.line($0, rows: rows) }) { try output.writeLine(line) }
         let report = try benchmark.report(
             rows, peers: peers, readRate: text.readRate?.median,
-            remarks: [text.readLine, text.exchangeLine, memory.map(DecodeBenchmark.text)].compactMap { $0 }, title: "\(loaded.name), decode \(mode)",
+            remarks: [text.readLine, text.exchangeLine, memory.map(DecodeBenchmark.text)].compactMap { $0 },
+            title: "\(model.model ?? preset), decode \(mode)",
             command: CommandLine.arguments.joined(separator: " "), version: reports.version, date: ReportArguments.now)
         try reports.write(report)
         if let baseline { try output.write("\n" + BenchmarkComparison(baseline: baseline, present: report).text) }
