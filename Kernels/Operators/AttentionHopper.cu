@@ -66,6 +66,9 @@
 #ifndef ATTENTION_EARLY  // 1: the next tile's first S runs behind this tile's epilogue; wants Q in registers or two Q tiles
 #define ATTENTION_EARLY 0
 #endif
+#ifndef ATTENTION_ORDERED  // 1: a softmax runs beside the product of the values before it, see afterSums
+#define ATTENTION_ORDERED 0
+#endif
 #ifndef ATTENTION_BLOCKS  // blocks per SM; 2 with one consumer warpgroup, where shared memory allows
 #define ATTENTION_BLOCKS 1
 #endif
@@ -117,6 +120,13 @@ struct Slot {
         if (++index == count) { index = 0; phase ^= 1; }
     }
 };
+
+// A wait for products behind this does not begin before the sums are there: ptxas moves it to the front of the softmax otherwise, which then
+// runs beside nothing. A sum of exponentials never has this pattern of bits, so that nothing is stored.
+APUS_DEVICE void afterSums(const float (&sum)[2], u32 anywhere) {
+    asm volatile("{.reg .pred p;\n setp.eq.u32 p, %0, 0xdeadbeef;\n @p st.shared.u32 [%1], %0;}" ::"r"(asBits(sum[0] + sum[1])), "r"(anywhere)
+                 : "memory");
+}
 
 // Keeps the compiler from holding a register for every descriptor derived from an address.
 APUS_DEVICE void opaque(u32& address) { asm volatile("" : "+r"(address)); }
@@ -464,6 +474,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 mmaWait<1>();
                 haveScores();
                 const bool rescale = softmax(block, factor);
+                if (ATTENTION_ORDERED) afterSums(sum, workSlots);
                 mmaWait<0>();
                 haveValues();
                 if (rescale) {

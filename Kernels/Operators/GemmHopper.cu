@@ -127,6 +127,9 @@
 #ifndef GEMM_PARTS  // accumulators that take turns while promoting: 2 hides the adds, for one 64 x 128 block per warpgroup
 #define GEMM_PARTS 1
 #endif
+#ifndef GEMM_HALVES  // steps in which the halves of a block's columns take turns while promoting: one is added while the other is multiplied
+#define GEMM_HALVES 0
+#endif
 #ifndef GEMM_DIRECT_STORE
 #define GEMM_DIRECT_STORE 0
 #endif
@@ -153,6 +156,9 @@
 #ifndef GEMM_EARLY
 #define GEMM_EARLY 0
 #endif
+#ifndef GEMM_RESIDUAL_STEP  // the step of K at which the residual's tile is asked for; 0: before the first
+#define GEMM_RESIDUAL_STEP (GEMM_POST_NORM ? 2 : 0)
+#endif
 #ifndef GEMM_K  // 0: from the argument
 #define GEMM_K 0
 #endif
@@ -176,6 +182,7 @@ static_assert(!GEMM_HEAD || (!GEMM_GATED && blockN % (GEMM_HEAD ? GEMM_HEAD : 1)
 static_assert(!GEMM_POST_NORM || (GEMM_RESIDUAL && GEMM_COLUMN_SCALE == 2 && GEMM_GROUP == 1 && clusterSize == 1), "see GEMM_POST_NORM");
 static_assert(!GEMM_SPLIT || (GEMM_RESIDUAL && GEMM_OUTPUT != 2), "two halves of a 16-bit residual");
 static_assert(!GEMM_POST_NORM || (!GEMM_PROMOTE && !GEMM_BIAS && !GEMM_ACTIVATION), "a projection, its norm and the residual");
+static_assert(!GEMM_PROMOTE || GEMM_RESIDUAL_STEP == 0, "promoted sums take a residual before they start");
 static_assert(!GEMM_PINGPONG || consumers == 2, "ping-pong is for two warpgroups");
 
 constexpr int outBlock = blockN / (GEMM_GATED ? 2 : 1);
@@ -374,8 +381,8 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                 if (epilogue.leader) storeWaitRead<0>();
                 epilogue.prefetchResidual(tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64), tileColumn * outTile, 0);
             };
-            // With a norm the residual is asked for once the operands flow: before them it would delay the first product.
-            if (GEMM_RESIDUAL && !GEMM_DIRECT_STORE && !GEMM_POST_NORM) askForResidual();
+            // Later than the first step: once the operands flow; before them it would delay the first product.
+            if (GEMM_RESIDUAL && !GEMM_DIRECT_STORE && GEMM_RESIDUAL_STEP == 0) askForResidual();
             Rows ofRows;
             epilogue.prepare(ofRows, tileRow);
             if (GEMM_PINGPONG) namedSync(1 + group, 256);
@@ -402,7 +409,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                         mmaWait<1>();
                         release(previous);
                     }
-                    if (GEMM_POST_NORM && step == min(2, steps - 1)) askForResidual();
+                    if (GEMM_RESIDUAL && GEMM_RESIDUAL_STEP > 0 && step == min(GEMM_RESIDUAL_STEP, steps - 1)) askForResidual();
                     previous = ring.slot;
                     ring.advance();
                 }
@@ -425,7 +432,55 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                     for (int nb = 0; nb < blocksN; ++nb)
 #pragma unroll
                         for (int i = 0; i < blockN / 2; ++i) acc[mb][nb][i] = 0.0f;
-                if constexpr (GEMM_PARTS == 2) {
+                if constexpr (GEMM_HALVES > 0) {
+                    static_assert(!GEMM_HALVES || (single && GEMM_PROMOTE == 1 && !GEMM_PINGPONG), "the warpgroups share a tile of one block each");
+                    // Drained at the end of every few steps, for the same reason as below.
+                    float first[blockN / 4], second[blockN / 4];
+                    const auto issue = [&](float (&part)[blockN / 4], int half, u32 slot) {
+                        const u64 a = descriptorKMajor(slots + slot * stageBytes + rowsA);
+                        const u64 b = descriptorKMajor(slots + slot * stageBytes + bytesA + half * blockN / 2 * 128);
+                        mmaFence();
+#pragma unroll
+                        for (int kk = 0; kk < 4; ++kk) mmaShared<blockN / 2, input>(part, a + kk * 2, b + kk * 2, kk > 0);
+                        mmaCommit();
+                    };
+                    const auto add = [&](float (&part)[blockN / 4], int half) {
+                        pin(part);
+#pragma unroll
+                        for (int i = 0; i < blockN / 4; ++i) acc[0][0][half * blockN / 4 + i] += part[i];
+                    };
+                    // A step whose first half has been issued; with the first half of the next step, but at the end of a turn.
+                    const auto step = [&](bool isLast) {
+                        const u32 slot = ring.slot;
+                        issue(second, 1, slot);
+                        ring.advance();
+                        if (!isLast) barrierWait(full(ring.slot), ring.phase);
+                        mmaWait<1>();
+                        add(first, 0);
+                        if (!isLast) {
+                            issue(first, 0, ring.slot);
+                            mmaWait<1>();
+                        } else {
+                            mmaWait<0>();
+                        }
+                        release(slot);
+                        add(second, 1);
+                    };
+                    const auto begin = [&] {
+                        barrierWait(full(ring.slot), ring.phase);
+                        issue(first, 0, ring.slot);
+                    };
+                    int left = steps;
+                    for (; left >= GEMM_HALVES; left -= GEMM_HALVES) {
+                        begin();
+#pragma unroll
+                        for (int i = 0; i < GEMM_HALVES; ++i) step(i + 1 == GEMM_HALVES);
+                    }
+                    for (; left > 0; --left) {
+                        begin();
+                        step(true);
+                    }
+                } else if constexpr (GEMM_PARTS == 2) {
                     // Drained at the end of every turn: ptxas cannot follow an accumulator in flight across the loop's edge while
                     // another is read, and serialises everything.
                     float even[blockN / 2], odd[blockN / 2];

@@ -190,6 +190,47 @@ extern "C" __global__ void __launch_bounds__(256) apus_quantize_rows(const void*
     }
 }
 
+// Maxima of columns: a warp takes a run of 32 vectors across, the block's warps take turns at its rows, and the block meets once at the end.
+#if QUANTIZE_AXIS == 2
+extern "C" __global__ void __launch_bounds__(256) apus_absolute_maximum(const void* x, u32* maxima, int rows, int columns, i64 rowStride) {
+    chainLaunches();
+    constexpr int warps = threads / 32, span = 32 * unit, inFlight = 8;
+    __shared__ float partial[warps][span];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, across = ceilDivide(columns, span);
+    const int runs = min(across, static_cast<int>(gridDim.x)), down = gridDim.x / runs, first = blockIdx.x / runs;
+    if (first >= down) return;
+    for (int run = blockIdx.x % runs; run < across; run += runs) {
+        const int column = run * span + lane * unit;
+        float m[unit] = {};
+        if (column < columns) {
+            for (int row = first * warps + warp; row < rows; row += inFlight * down * warps) {
+                Packed<type, unit> p[inFlight];
+#pragma unroll
+                for (int i = 0; i < inFlight; ++i)
+                    if (row + i * down * warps < rows) p[i] = loadPacked<type, unit, true>(x, (row + i * down * warps) * rowStride + column);
+#pragma unroll
+                for (int i = 0; i < inFlight; ++i) {
+                    if (row + i * down * warps >= rows) continue;
+                    float v[unit];
+                    unpackTo<type, unit>(v, p[i]);
+#pragma unroll
+                    for (int j = 0; j < unit; ++j) m[j] = fmaxf(m[j], fabsf(v[j]));
+                }
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < unit; ++j) partial[warp][lane * unit + j] = m[j];
+        __syncthreads();
+        for (int i = threadIdx.x; i < span; i += threads) {
+            float largest = 0.0f;
+#pragma unroll
+            for (int w = 0; w < warps; ++w) largest = fmaxf(largest, partial[w][i]);
+            if (run * span + i < columns) atomicMax(maxima + run * span + i, asBits(largest));
+        }
+        __syncthreads();
+    }
+}
+#else
 extern "C" __global__ void __launch_bounds__(256) apus_absolute_maximum(const void* x, u32* maxima, int rows, int columns, i64 rowStride) {
     chainLaunches();
     const Walk walk = Walk::make(columns, group);
@@ -212,16 +253,12 @@ extern "C" __global__ void __launch_bounds__(256) apus_absolute_maximum(const vo
             }
         }
 #pragma unroll
-        for (int j = 0; j < group; ++j) {
-            if (QUANTIZE_AXIS == 2) atomicMax(maxima + column + j, asBits(m[j]));
-            else largest = fmaxf(largest, m[j]);
-        }
+        for (int j = 0; j < group; ++j) largest = fmaxf(largest, m[j]);
     }
-    if (QUANTIZE_AXIS != 2) {
-        largest = blockMax(largest);
-        if (threadIdx.x == 0) atomicMax(maxima, asBits(largest));
-    }
+    largest = blockMax(largest);
+    if (threadIdx.x == 0) atomicMax(maxima, asBits(largest));
 }
+#endif
 
 extern "C" __global__ void __launch_bounds__(256)
 apus_quantize(const void* x, u8* codes, const float* maxima, float* scales, u32* overflows, int rows, int columns, i64 rowStride,

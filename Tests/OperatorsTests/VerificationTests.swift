@@ -71,7 +71,7 @@ import Testing
             if let fault { faults.withLock { $0.append("\(form.title): \(fault)") } }
         }
         #expect(faults.withLock { $0 } == [])
-        #expect(Set(forms.map(\.entry)).count == (name == "sm_90a" ? 13 : 11))
+        #expect(Set(forms.map(\.entry)).count == (name == "sm_90a" ? 19 : 17))
     }
 
     @Test func hopperKernelsAreForHopper() throws {

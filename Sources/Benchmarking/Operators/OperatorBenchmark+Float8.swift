@@ -38,7 +38,7 @@ extension OperatorBenchmark {
                         }
                     }, run: call)
             }
-            var entries = [entry("apus", .automatic), entry("apus, exact sums", .exact), entry("apus, fast sums", .fast)]
+            var entries = [entry("apus", .automatic), entry("apus, fast sums", .fast)]
             if granularity == .tensor {
                 for isFast in [false, true] {
                     entries += bench.matrixEntries(

@@ -15,7 +15,7 @@ extension OperatorContext {
         accumulation: Float8Accumulation = .automatic, path: KernelPath = .automatic, into output: DeviceTensor? = nil
     ) throws(OperatorError) -> DeviceTensor {
         var problem = try GEMMProblem(fp8Gemm: a, b, bias: bias, outputType: outputType, on: place)
-        problem.promotes = accumulation.promotes(output: outputType, k: problem.k)
+        problem.promotes = accumulation.promotes(k: problem.k)
         try check(path, "fp8Gemm")
         return try launch(
             problem, path,

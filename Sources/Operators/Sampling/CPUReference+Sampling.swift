@@ -23,7 +23,7 @@ extension CPUReference {
         return result
     }
 
-    /// ``OperatorContext/topK(_:count:path:)`` on the CPU.
+    /// ``OperatorContext/topK(_:count:path:into:)`` on the CPU.
     public static func topK(_ x: HostTensor, count: Int) throws(OperatorError) -> (values: HostTensor, indices: HostTensor) {
         let problem = try RowProblem("topK", x, count: count, on: .host)
         let chosen = try best(problem, x, count)
@@ -31,7 +31,7 @@ extension CPUReference {
         return (try tensor("topK", chosen.values, .float32, shape), try indices("topK", chosen.indices, shape))
     }
 
-    /// ``OperatorContext/argmax(_:path:)`` on the CPU.
+    /// ``OperatorContext/argmax(_:path:into:)`` on the CPU.
     public static func argmax(_ x: HostTensor) throws(OperatorError) -> HostTensor {
         let problem = try RowProblem("argmax", x, on: .host)
         return try indices("argmax", best(problem, x, 1).indices, Array(problem.shape.dropLast()))

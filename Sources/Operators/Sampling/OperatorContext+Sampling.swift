@@ -16,26 +16,61 @@ extension OperatorContext {
         try check(path, "softmax")
         let result = try self.output("softmax", output, type, x.shape)
         guard !problem.isEmpty else { return result }
-        let loaded = try rowKernels.kernel(RowVariant(.softmax, problem, [x, result], output: type), in: self)
+        let (columns, stride, resultStride) = (Int32(problem.columns), Int64(problem.stride), Int64(problem.columns))
+        let cut = RowCut(problem, multiprocessors: device.multiprocessorCount)
+        guard cut.pieces > 1 else {
+            let loaded = try rowKernels.kernel(RowVariant(.softmax, problem, [x, result], output: type), in: self)
+            try OperatorError.wrap("softmax") { () throws(CUDAError) in
+                try loaded.kernel.launch(
+                    LaunchConfiguration(grid: Extent(problem.rows), block: 1024), on: stream, x.address, result.address, 1 / temperature, columns,
+                    stride, resultStride)
+            }
+            return result
+        }
+        let parts = try tensor(.float32, [problem.rows, cut.pieces, 2])
+        defer { extendLifetime(parts) }
+        let first = try rowKernels.kernel(RowVariant(.softmaxPieces, problem, [x, result], output: type), in: self)
+        let second = try rowKernels.kernel(RowVariant(.softmaxFinish, problem, [x, result], output: type), in: self)
         try OperatorError.wrap("softmax") { () throws(CUDAError) in
-            try loaded.kernel.launch(
-                LaunchConfiguration(grid: Extent(problem.rows), block: 1024), on: stream, x.address, result.address, 1 / temperature,
-                Int32(problem.columns), Int64(problem.stride), Int64(problem.columns))
+            try first.kernel.launch(
+                LaunchConfiguration(grid: Extent(problem.rows * cut.pieces), block: 1024), on: stream, x.address, parts.address, 1 / temperature,
+                columns, stride, Int32(cut.pieces), Int32(cut.columns))
+            try second.kernel.launch(
+                LaunchConfiguration(grid: Extent(problem.rows * cut.pieces), block: 1024, isProgrammatic: true), on: stream, x.address,
+                result.address, parts.address, 1 / temperature, columns, stride, resultStride, Int32(cut.pieces), Int32(cut.columns))
         }
         return result
     }
 
     /// The index of the largest entry of each row, int32 [...]: the lowest among equals; a NaN counts as the largest.
-    public func argmax(_ x: DeviceTensor, path: KernelPath = .automatic) throws(OperatorError) -> DeviceTensor {
+    public func argmax(
+        _ x: DeviceTensor, path: KernelPath = .automatic, into output: DeviceTensor? = nil
+    ) throws(OperatorError) -> DeviceTensor {
         let problem = try RowProblem("argmax", x, on: place)
         try check(path, "argmax")
-        let indices = try tensor(.int32, Array(x.shape.dropLast()))
+        let indices = try self.output("argmax", output, .int32, Array(x.shape.dropLast()))
         guard !problem.isEmpty else { return indices }
-        let loaded = try rowKernels.kernel(RowVariant(.argmax, problem, [x], output: x.dtype), in: self)
+        let (columns, stride) = (Int32(problem.columns), Int64(problem.stride))
+        let cut = RowCut(problem, multiprocessors: device.multiprocessorCount)
+        guard cut.pieces > 1 else {
+            let loaded = try rowKernels.kernel(RowVariant(.argmax, problem, [x], output: x.dtype), in: self)
+            try OperatorError.wrap("argmax") { () throws(CUDAError) in
+                try loaded.kernel.launch(
+                    LaunchConfiguration(grid: Extent(problem.rows), block: 1024), on: stream, x.address, indices.address, columns, stride)
+            }
+            return indices
+        }
+        let parts = try entries(problem.rows * cut.pieces)
+        defer { extendLifetime(parts) }
+        let first = try rowKernels.kernel(RowVariant(.argmaxPieces, problem, [x], output: x.dtype), in: self)
+        let second = try rowKernels.kernel(RowVariant(.argmaxFinish, problem, [x], output: x.dtype), in: self)
         try OperatorError.wrap("argmax") { () throws(CUDAError) in
-            try loaded.kernel.launch(
-                LaunchConfiguration(grid: Extent(problem.rows), block: 1024), on: stream, x.address, indices.address,
-                DeviceAddress(bits: 0), Int32(problem.columns), Int64(problem.stride))
+            try first.kernel.launch(
+                LaunchConfiguration(grid: Extent(problem.rows * cut.pieces), block: 1024), on: stream, x.address, parts.address, columns, stride,
+                Int32(cut.pieces), Int32(cut.columns))
+            try second.kernel.launch(
+                LaunchConfiguration(grid: Extent(problem.rows), block: 32, isProgrammatic: true), on: stream, parts.address, indices.address,
+                Int32(cut.pieces))
         }
         return indices
     }
@@ -45,19 +80,40 @@ extension OperatorContext {
     /// The lower index comes first among equals, zero before minus zero, NaN before all numbers. count: at most the columns and 1,024. The entries are
     /// those of x as they are: softmax of them is the softmax of the row cut to its top k.
     public func topK(
-        _ x: DeviceTensor, count: Int, path: KernelPath = .automatic
+        _ x: DeviceTensor, count: Int, path: KernelPath = .automatic, into output: (values: DeviceTensor, indices: DeviceTensor)? = nil
     ) throws(OperatorError) -> (values: DeviceTensor, indices: DeviceTensor) {
         let problem = try RowProblem("topK", x, count: count, on: place)
         try check(path, "topK")
         let shape = Array(x.shape.dropLast()) + [count]
-        let (values, indices) = (try tensor(.float32, shape), try tensor(.int32, shape))
+        let values = try self.output("topK", output?.values, .float32, shape)
+        let indices = try self.output("topK", output?.indices, .int32, shape)
         guard !problem.isEmpty, count > 0 else { return (values, indices) }
-        let loaded = try rowKernels.kernel(RowVariant(.topK, problem, [x], output: x.dtype, count: count), in: self)
+        let (columns, stride) = (Int32(problem.columns), Int64(problem.stride))
+        let cut = RowCut(problem, count: count, multiprocessors: device.multiprocessorCount)
+        guard cut.pieces > 1 else {
+            let loaded = try rowKernels.kernel(RowVariant(.topK, problem, [x], output: x.dtype, count: count), in: self)
+            try OperatorError.wrap("topK") { () throws(CUDAError) in
+                try loaded.kernel.launch(
+                    LaunchConfiguration(grid: Extent(problem.rows), block: 1024), on: stream, x.address, indices.address, values.address,
+                    Int32(count), columns, stride)
+            }
+            return (values, indices)
+        }
+        let parts = try entries(problem.rows * cut.pieces * count)
+        defer { extendLifetime(parts) }
+        let first = try rowKernels.kernel(RowVariant(.topKPieces, problem, [x], output: x.dtype, count: count), in: self)
+        let second = try rowKernels.kernel(RowVariant(.topKFinish, problem, [x], output: x.dtype, count: count), in: self)
         try OperatorError.wrap("topK") { () throws(CUDAError) in
-            try loaded.kernel.launch(
-                LaunchConfiguration(grid: Extent(problem.rows), block: 1024), on: stream, x.address, indices.address, values.address,
-                Int32(count), Int32(problem.columns), Int64(problem.stride))
+            try first.kernel.launch(
+                LaunchConfiguration(grid: Extent(problem.rows * cut.pieces), block: 1024), on: stream, x.address, parts.address, Int32(count),
+                columns, stride, Int32(cut.pieces), Int32(cut.columns))
+            try second.kernel.launch(
+                LaunchConfiguration(grid: Extent(problem.rows), block: 1024, isProgrammatic: true), on: stream, parts.address, indices.address,
+                values.address, Int32(count), Int32(cut.pieces))
         }
         return (values, indices)
     }
+
+    /// Room for entries of 64 bits.
+    private func entries(_ count: Int) throws(OperatorError) -> DeviceTensor { try tensor(.int32, [count, 2]) }
 }

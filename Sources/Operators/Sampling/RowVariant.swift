@@ -5,10 +5,16 @@ import Tensors
 struct RowVariant: KernelVariant {
     static let path = "Operators/SoftmaxTopK.cu"
 
-    enum Entry: String {
+    enum Entry: String, CaseIterable {
         case softmax = "apus_softmax_rows"
+        case softmaxPieces = "apus_softmax_pieces"
+        case softmaxFinish = "apus_softmax_finish"
         case argmax = "apus_argmax_rows"
+        case argmaxPieces = "apus_argmax_pieces"
+        case argmaxFinish = "apus_argmax_finish"
         case topK = "apus_top_k_rows"
+        case topKPieces = "apus_top_k_pieces"
+        case topKFinish = "apus_top_k_finish"
     }
 
     var kind: Entry
@@ -30,12 +36,32 @@ struct RowVariant: KernelVariant {
     }
 
     var entry: String { kind.rawValue }
-    var threadCount: Int { 1024 }
+    var threadCount: Int { kind == .argmaxFinish ? 32 : 1024 }
     var sharedByteCount: Int { 0 }
 
     var constants: KernelConstants {
         KernelConstants([
             "ROWS_TYPE": dtype.kernelNumber, "ROWS_OUTPUT": output.kernelNumber, "ROWS_VECTOR": isScalar ? 1 : 0, "ROWS_TOP": top,
         ])
+    }
+}
+
+/// How rows are cut so that their pieces fill the GPU: rows that fill it by themselves are not.
+struct RowCut {
+    /// Pieces of a row.
+    let pieces: Int
+    /// Columns of a piece, whole vectors; the last piece may have fewer.
+    let columns: Int
+
+    /// A block has a vector for each of its threads to read.
+    private static let fewest = 4096
+
+    init(_ problem: RowProblem, count: Int = 1, multiprocessors: Int) {
+        let most = max(1, 2 * multiprocessors / max(1, problem.rows))
+        // Pieces of top k hand on all of their k, which shall be few of theirs.
+        let wanted = max(1, min(most, problem.columns / max(Self.fewest, 4 * count)))
+        let size = (problem.columns + wanted - 1) / wanted
+        columns = max(16, (size + 15) / 16 * 16)
+        pieces = max(1, (problem.columns + columns - 1) / columns)
     }
 }
