@@ -69,6 +69,9 @@
 #ifndef ATTENTION_ORDERED  // 1: a softmax runs beside the product of the values before it, see afterSums
 #define ATTENTION_ORDERED 0
 #endif
+#ifndef ATTENTION_STREAM  // 1: O is larger than L2, and its lines are the first to leave; for ATTENTION_STAGING 1
+#define ATTENTION_STREAM 0
+#endif
 #ifndef ATTENTION_BLOCKS  // blocks per SM; 2 with one consumer warpgroup, where shared memory allows
 #define ATTENTION_BLOCKS 1
 #endif
@@ -359,7 +362,9 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
 #pragma unroll
                     for (int i = 0; i < 4; ++i) {
                         const Vec4 data = loadShared16(staging + swizzled<128>(i * 4 + lane / 8, lane % 8));
-                        if (valid[i]) *reinterpret_cast<Vec4*>(address[i] + piece * 64) = data;
+                        if (!valid[i]) continue;
+                        if (ATTENTION_STREAM) storeStreaming16(address[i] + piece * 64, data);
+                        else *reinterpret_cast<Vec4*>(address[i] + piece * 64) = data;
                     }
                     __syncwarp();
                 }

@@ -36,7 +36,8 @@
 // from registers with predicates instead (C rows that are not 16-byte aligned).
 //
 // FP8 accumulation. The tensor cores keep about 14 bits while they sum e4m3 products, so GEMM_PROMOTE p > 0 starts a fresh
-// accumulator every p ring slots (p * 128 of K) and adds it in fp32 registers. 0 leaves the sum to the tensor cores.
+// accumulator every p ring slots (p * 128 of K) and adds it in fp32 registers. 0 leaves the sum to the tensor cores. GEMM_HALVES h halves the
+// columns of a block: while one half is added the other is multiplied, and the two meet every h slots.
 //
 // Roof: 2 M N K / 989 TFLOP/s (1,979 for e4m3). Figures and what was tried: docs/kernels-operators.md.
 //

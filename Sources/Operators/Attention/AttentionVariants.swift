@@ -19,6 +19,10 @@ package struct HopperAttentionVariant: KernelVariant {
     var hasStaging = true
     /// The queries move into registers, which frees their memory early.
     var hasQueryInRegisters = false
+    /// The softmax of a block ends before the product of the values before it is waited for.
+    var isOrdered = true
+    /// The result is larger than L2, and its lines are the first to leave it.
+    var isStreaming = false
 
     /// The choice for a shape, by measurements on an H200.
     ///
@@ -27,17 +31,22 @@ package struct HopperAttentionVariant: KernelVariant {
         dtype = problem.dtype
         head = problem.head
         group = problem.group
+        isStreaming = problem.queryTokens * problem.queryHeads * problem.head * problem.dtype.byteCount > 48 << 20
         switch problem.head {
         case 256:
-            keys = longest >= 1024 ? 80 : 64
-            hasStaging = keys == 64
+            // Short sequences: finer blocks at the diagonal, and less to wait for before the first product.
+            let seen = min(longest, problem.mask.reach.left + 1)
+            keys = seen >= 2048 ? 80 : longest <= 128 ? 32 : 64
+            if keys == 32 { stages = 3 }
+            hasStaging = keys != 80
+            isOrdered = keys != 80
         case 64:
             // A group that does not divide 192 rows would waste some of them.
             if 192 % problem.group == 0 { consumers = 3 }
             queryBuffers = 2
         default:
             hasQueryInRegisters = true
-            if longest > 256, longest <= 512 {
+            if longest > 256, longest <= 1024 {
                 keys = 64
                 stages = 4
                 queryBuffers = 2
@@ -62,7 +71,7 @@ package struct HopperAttentionVariant: KernelVariant {
     }
 
     /// Numbers of keys at which the choice may change.
-    private static let bounds = [0, 257, 513, 1024]
+    private static let bounds = [0, 129, 257, 1025, 2048]
 
     var rows: Int { 64 * consumers }
     package var tokensPerTile: Int { rows / group }
@@ -78,7 +87,8 @@ package struct HopperAttentionVariant: KernelVariant {
             "ATTENTION_HEAD": head, "ATTENTION_GROUP": group, "ATTENTION_CONSUMERS": consumers, "ATTENTION_KEYS": keys,
             "ATTENTION_STAGES": stages, "ATTENTION_QUERY_BUFFERS": queryBuffers, "ATTENTION_TYPE": dtype.kernelNumber,
             "ATTENTION_STAGING": hasStaging ? 1 : 0,
-            "ATTENTION_QUERY_REGISTERS": hasQueryInRegisters ? 1 : 0, "ATTENTION_EARLY": 0, "ATTENTION_BLOCKS": 1,
+            "ATTENTION_QUERY_REGISTERS": hasQueryInRegisters ? 1 : 0, "ATTENTION_ORDERED": isOrdered ? 1 : 0, "ATTENTION_STREAM": isStreaming ? 1 : 0,
+            "ATTENTION_EARLY": 0, "ATTENTION_BLOCKS": 1,
         ])
     }
 }

@@ -20,6 +20,8 @@ package struct GEMMProblem {
     var hasResidual = false
     /// fp8: sums leave the tensor cores every 128 of K.
     var promotes = true
+    /// fp8: rows of either operand have factors of their own.
+    var scalesRows = false
 
     /// [..., K] and [N, K].
     private init(
@@ -128,6 +130,7 @@ extension GEMMProblem {
         try Self.checkScales(check, scales.b, b.granularity, rows: n)
         try check.shape(bias, [n], "N")
         hasBias = bias != nil
+        scalesRows = a.granularity == .row || b.granularity == .row
     }
 
     private static func checkScales(

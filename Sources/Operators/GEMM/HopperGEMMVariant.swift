@@ -19,6 +19,8 @@ struct HopperGEMMVariant: KernelVariant {
     var columnScale: Float8Scale
     /// The result leaves from registers: its rows are not aligned to 16 bytes.
     var storesDirectly: Bool
+    /// The step of K at which the residual's tile is asked for.
+    var residualStep = 0
 
     /// Lessens the stages until the block's shared memory fits; nil where two do not.
     init?(
@@ -35,6 +37,9 @@ struct HopperGEMMVariant: KernelVariant {
         rowScale = Float8Scale(arguments.rowScales)
         columnScale = Float8Scale(arguments.columnScales)
         self.storesDirectly = storesDirectly
+        // With a tile or two for each multiprocessor the first ones begin together, and operands come before residuals.
+        let tiles = (problem.m + configuration.tileM - 1) / configuration.tileM * ((problem.n + configuration.tileN - 1) / configuration.tileN)
+        if hasResidual, configuration.promotion == 0, problem.k >= 1024, tiles <= 264 { residualStep = 12 }
         while sharedByteCount > sharedByteLimit {
             guard self.configuration.stages > 2 else { return nil }
             self.configuration.stages -= 1
@@ -54,9 +59,9 @@ struct HopperGEMMVariant: KernelVariant {
             "GEMM_CLUSTER_M": configuration.clusterM, "GEMM_CLUSTER_N": configuration.clusterN, "GEMM_GROUP": configuration.group,
             "GEMM_STAGING": configuration.staging, "GEMM_INPUT": input.kernelNumber, "GEMM_OUTPUT": output.kernelNumber,
             "GEMM_ACTIVATION": activation?.kernelNumber ?? 0, "GEMM_GATED": isGated ? 1 : 0, "GEMM_B_RANK": interleaves ? 4 : 2,
-            "GEMM_RESIDUAL": hasResidual ? 1 : 0, "GEMM_STATISTICS": 0, "GEMM_ROW_SCALE": rowScale.rawValue,
+            "GEMM_RESIDUAL": hasResidual ? 1 : 0, "GEMM_RESIDUAL_STEP": residualStep, "GEMM_STATISTICS": 0, "GEMM_ROW_SCALE": rowScale.rawValue,
             "GEMM_COLUMN_SCALE": columnScale.rawValue, "GEMM_BIAS": hasBias ? 1 : 0, "GEMM_PROMOTE": configuration.promotion,
-            "GEMM_PARTS": configuration.parts, "GEMM_DIRECT_STORE": storesDirectly ? 1 : 0, "GEMM_K": 0,
+            "GEMM_PARTS": configuration.parts, "GEMM_HALVES": configuration.halves, "GEMM_DIRECT_STORE": storesDirectly ? 1 : 0, "GEMM_K": 0,
         ])
     }
 }
