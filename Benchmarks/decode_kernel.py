@@ -257,7 +257,7 @@ class Engine:
                       else torch.full((capacity, s.G, s.D), float("nan"), device="cuda").bfloat16() for _ in range(2 * s.L)]
         self.pointers = torch.tensor([t.data_ptr() for t in self.cache], dtype=torch.int64, device="cuda")
 
-    def run(self, position, steps, forced, logits=None, fullSplits=64):
+    def run(self, position, steps, forced, logits=None, fullSplits=128):
         s = self.model.s
         self.forced = torch.tensor(forced, dtype=torch.int32, device="cuda")
         self.chosen = torch.full((steps,), -7, dtype=torch.int32, device="cuda")

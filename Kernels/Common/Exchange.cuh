@@ -45,7 +45,8 @@ struct Packet4 {
         return {(roundedBits(v[0], 2) & ~3u) | (tag & 3), (roundedBits(v[1], 2) & ~3u) | ((tag >> 2) & 3),
                 (roundedBits(v[2], 2) & ~3u) | ((tag >> 4) & 3), (roundedBits(v[3], 2) & ~3u) | ((tag >> 6) & 3)};
     }
-    APUS_DEVICE u32 tag(Vec4 p) { return (p.x & 3) | ((p.y & 3) << 2) | ((p.z & 3) << 4) | ((p.w & 3) << 6); }
+    // Zero when the packet carries the tag.
+    APUS_DEVICE u32 mismatch(Vec4 p, u32 tag) { return ((p.x ^ tag) | (p.y ^ tag >> 2) | (p.z ^ tag >> 4) | (p.w ^ tag >> 6)) & 3; }
     APUS_DEVICE void unpack(float (&v)[4], Vec4 p) {
         v[0] = asFloat(p.x & ~3u);
         v[1] = asFloat(p.y & ~3u);
@@ -62,7 +63,8 @@ struct Packet6 {
         return {(roundedBits(v[0], 0x800) & ~0xfffu) | (e & 0xfff), (roundedBits(v[1], 0x800) & ~0xfffu) | (e >> 12) | ((tag & 15) << 8),
                 (roundedBits(v[2], 0x800) & ~0xfffu) | (f & 0xfff), (roundedBits(v[3], 0x800) & ~0xfffu) | (f >> 12) | ((tag >> 4) << 8)};
     }
-    APUS_DEVICE u32 tag(Vec4 p) { return ((p.y >> 8) & 15) | (((p.w >> 8) & 15) << 4); }
+    // Zero when the packet carries the tag.
+    APUS_DEVICE u32 mismatch(Vec4 p, u32 tag) { return ((p.y ^ tag << 8) | (p.w ^ tag << 4)) & 0xf00; }
     APUS_DEVICE void unpack(float (&v)[6], Vec4 p) {
         v[0] = asFloat(p.x & ~0xfffu);
         v[1] = asFloat(p.y & ~0xfffu);

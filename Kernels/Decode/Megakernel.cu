@@ -8,7 +8,7 @@
 // memory, held up by nothing but full slots. While a block waits for an exchange its next weights already lie in registers.
 //
 // A layer has four exchanges between blocks, two of them inside a group only: q, k, v (group); attended rows (all); activations
-// (group); down rows (all). Long contexts add one (group) to merge the parts of the attention. Exchange.cuh has their form.
+// (feed group); down rows (all). Long contexts add one (group) to merge the parts of the attention. Exchange.cuh has their form.
 // The areas need no second buffer: between two uses of one lies an exchange of all blocks, behind which nobody reads it any more.
 //
 // Roof: the bytes of all weights and of the cache, once a token, at the device's read bandwidth.
@@ -135,18 +135,14 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
 }
 
 APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
-    const int group = blockIdx.x / members, member = blockIdx.x % members;
+    const int member = blockIdx.x % members;
     u8* exchange = a.exchange;
     u32* counters = reinterpret_cast<u32*>(exchange);
     u32 *attendedCounter = counters, *addedCounter = counters + 32;
-    u8* inputTo = exchange + (inputAt + (group * members + member) * (inputRows / 4)) * 16;
-    u8* attendedTo = exchange + (attendedAt + group * residualSlots + member * residualPackets) * 16;
-    u8* addedTo = exchange + (addedAt + group * residualSlots + member * residualPackets) * 16;
-    u8* gatedTo = exchange + (gatedAt + (group * members + member) * gatedPackets) * 16;
     const i64 partOffset = threadIdx.x / 32 * (chunkFragments * fragmentBytes) + threadIdx.x % 32 * 16;
     const u8* layersFrom = a.layers + static_cast<i64>(blockIdx.x) * layerChunks * chunkBytes + partOffset;
 
-    u32 turn = 0, splitArrivals = 0;
+    u32 turn = 0, tag = 0;
     int token = a.forced[0];
     Residual residual;
     for (int step = 0; step < a.steps; ++step) {
@@ -157,71 +153,85 @@ APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
         const int given = step + 1 < a.forcedCount ? a.forced[step + 1] : -1;
         rotations(shared, a, position);
         // Norm weights are asked for a product ahead of their use: under the stream of weights a load takes microseconds.
-        SlotNorm attentionNorm[slotsPerThread], gatedNorm[slotsPerThread];
+        SlotNorm attentionNorm[slotsPerThread];
+        HeadNorm headNorm;
         loadNorms(attentionNorm, a.norms);
+        headNorm.load(a.norms + layerNorms - 2 * headSize);
+        const float* norms = a.norms;
 
-        for (int layer = 0; layer < layerCount; ++layer) {
-            const float* norms = a.norms + static_cast<i64>(layer) * layerNorms;
+        for (int layer = 0; layer < layerCount; ++layer, norms += layerNorms) {
             weights.next = layersFrom + static_cast<i64>(layer) * blocks * layerChunks * chunkBytes;
             Preloaded<Input, DECODE_PRELOAD> inputWeights;
             inputWeights.load(weights, shared, layer);
             Factors factors;
             factors.load(a.norms, layer, blockIdx.x);
             if (layer == 0) residual.embed(a, token);
-            else residual.add(shared, exchange + addedAt * 16, addedCounter, turn, Wait::added, layer, norms - layerNorms + 3 * normSlots);
+            else
+                residual.add<feedGroups>(shared, exchange + addedAt * 16, addedCounter, turn, tag, Wait::added, layer,
+                                         norms - layerNorms + 3 * normSlots);
             factors.put(shared, layer);
-            if (residual.spread<false>(shared, attentionNorm)) return;
-            loadNorms(gatedNorm, norms + normSlots);
-            HeadNorm headNorm;
-            headNorm.load(norms + layerNorms - 2 * headSize);
-            ++turn;
-            const LayerInfo info = shared.infos[layer];
-            u16 *keys = shared.cache[layer][0], *values = shared.cache[layer][1];
-            float scale = residual.normScale(shared);
-            multiply<Input>(inputWeights, weights, shared, layer);
+            residual.spread<false>(shared, attentionNorm);
             syncConsumers();
-            publish<Packet4, inputRows>(inputTo, packetTag(turn), nullptr, [&](int row) {
-                return rowSum<Input>(shared, row) * factor(shared, layer, inputScales + row) * scale;
+            tag = packetTag(++turn);
+            const LayerInfo info = shared.infos[layer];
+            u16 *keys = shared.cache[layer][0], *values = shared.cache[layer][1];  // of the group's head
+            multiply<Input>(inputWeights, weights, shared, layer, [&] { residual.putSquares(shared); });
+            syncConsumers();
+            publish<Packet4, 1, inputRows, false>(exchange + (inputAt + blockIndex() * (inputRows / 4)) * 16, tag, nullptr, [&](int row) {
+                return rowSum(shared, row) * factor(shared, layer, inputScales + row) * residual.normScale(shared);
             });
 
             const Span span(a, info.window, position, member);
             CacheTile tile;
             const int firstRow = span.from + threadIdx.x / 32 * tileRows, endRow = span.to < position ? span.to : position;
             if (span.isPart && firstRow < span.to) {
-                tile.loadKeys(keys, firstRow, endRow);
-                tile.loadValues(values, firstRow, endRow);
+                if (firstRow < endRow) tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
+                else tile.clear();
             }
             Preloaded<Output, DECODE_OUTPUT_PRELOAD> outputWeights;
-            outputWeights.load(weights, shared, layer);
-            attention(shared, exchange, turn, splitArrivals, layer, headNorm, keys, values, position, info, span, tile);
-            multiply<Output>(outputWeights, weights, shared, layer);
+            if (span.isLong) {
+                attention<true>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile);
+                outputWeights.load(weights, shared, layer);
+            } else {
+                outputWeights.load(weights, shared, layer);
+                attention<false>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile);
+            }
+            multiply<Output>(outputWeights, weights, shared, layer, [] {});
             syncConsumers();
-            publish<Packet6, residualRows>(attendedTo, packetTag(turn), attendedCounter,
-                                           [&](int row) { return rowSum<Output>(shared, row) * factor(shared, layer, outputScales + row); });
+            const u32 block = blockIndex();
+            publish<Packet6, outputUnits, unitRows, true>(
+                exchange + (attendedAt + block / members * residualSlots + block % members * (outputUnits * unitPackets)) * 16, tag, attendedCounter,
+                [&](int row) { return rowSum(shared, row) * factor(shared, layer, outputScales + row); });
+            SlotNorm gatedNorm[slotsPerThread];
+            loadNorms(gatedNorm, norms + normSlots);
 
             Preloaded<Gated, DECODE_PRELOAD> gatedWeights;
             constexpr int earlyChunks = DECODE_EARLY_PRELOAD / chunkFragments;
             gatedWeights.load<0, earlyChunks>(weights, shared, layer);
-            residual.add(shared, exchange + attendedAt * 16, attendedCounter, turn, Wait::attended, layer, norms + 2 * normSlots);
+            residual.add<groups>(shared, exchange + attendedAt * 16, attendedCounter, turn, tag, Wait::attended, layer, norms + 2 * normSlots);
             gatedWeights.load<earlyChunks>(weights, shared, layer);
-            if (residual.spread<false>(shared, gatedNorm)) return;
-            loadNorms(attentionNorm, norms + layerNorms);  // of the next layer, or the final one
-            scale = residual.normScale(shared);
-            multiply<Gated>(gatedWeights, weights, shared, layer);
+            residual.spread<false>(shared, gatedNorm);
             syncConsumers();
-            publish<Packet6, pairs>(gatedTo, packetTag(turn), nullptr, [&](int pair) {
+            multiply<Gated>(gatedWeights, weights, shared, layer, [&] { residual.putSquares(shared); });
+            syncConsumers();
+            const u32 feedBlock = blockIndex(), feedGroup = feedBlock / feedMembers;
+            u32* gatedCounter = gatedHint ? counters + (3 + feedGroup) * 32 : nullptr;
+            publish<Packet6, 1, pairs, gatedHint>(exchange + (gatedAt + feedBlock * gatedPackets) * 16, tag, gatedCounter, [&](int pair) {
                 const int row = pair / 8 * 16 + pair % 8;
-                const float gate = rowSum<Gated>(shared, row) * factor(shared, layer, gatedScales + row) * scale;
+                const float scale = residual.normScale(shared), gate = rowSum(shared, row) * factor(shared, layer, gatedScales + row) * scale;
                 return activate<static_cast<Activation>(DECODE_ACTIVATION)>(gate) *
-                       (rowSum<Gated>(shared, row + 8) * factor(shared, layer, gatedScales + row + 8) * scale);
+                       (rowSum(shared, row + 8) * factor(shared, layer, gatedScales + row + 8) * scale);
             });
+            loadNorms(attentionNorm, norms + layerNorms);  // of the next layer, or the final one
+            if (layer + 1 < layerCount) headNorm.load(norms + 2 * layerNorms - 2 * headSize);
 
             Preloaded<Down, DECODE_PRELOAD> downWeights;
             downWeights.load(weights, shared, layer);
-            for (int packet = threadIdx.x; packet < members * gatedPackets; packet += consumers) {
-                const u8* at = exchange + (gatedAt + group * members * gatedPackets + packet) * 16;
+            if (gatedHint) waitHintAll(gatedCounter, turn * feedMembers - DECODE_GATED_EARLY, shared, Wait::gated, layer);
+            for (int packet = threadIndex(); packet < feedMembers * gatedPackets; packet += consumers) {
+                const u8* at = exchange + (gatedAt + feedGroup * (feedMembers * gatedPackets) + packet) * 16;
                 Vec4 p[1];
-                receive<Packet6>(p, at, 0, packetTag(turn), shared, Wait::gated, layer);
+                receive<Packet6>(p, at, 0, tag, shared, Wait::gated, layer);
                 float v[6];
                 Packet6::unpack(v, p[0]);
                 const int from = packet % gatedPackets * 6, channel = packet / gatedPackets * pairs + from;
@@ -236,15 +246,17 @@ APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
                 }
             }
             syncConsumers();
-            multiply<Down>(downWeights, weights, shared, layer);
+            multiply<Down>(downWeights, weights, shared, layer, [] {});
             syncConsumers();
-            publish<Packet6, residualRows>(addedTo, packetTag(turn), addedCounter,
-                                           [&](int row) { return rowSum<Down>(shared, row) * factor(shared, layer, downScales + row); });
-
+            publish<Packet6, 1, unitRows, true>(exchange + (addedAt + feedGroup * residualSlots + feedBlock % feedMembers * unitPackets) * 16, tag,
+                                                addedCounter, [&](int row) { return rowSum(shared, row) * factor(shared, layer, downScales + row); });
         }
-        const float* norms = a.norms + static_cast<i64>(layerCount) * layerNorms;
-        residual.add(shared, exchange + addedAt * 16, addedCounter, turn, Wait::added, layerCount, norms - layerNorms + 3 * normSlots);
-        if (residual.spread<true>(shared, attentionNorm)) return;
+        const int layer = layerCount;
+        residual.add<feedGroups>(shared, exchange + addedAt * 16, addedCounter, turn, tag, Wait::added, layer, norms - layerNorms + 3 * normSlots);
+        residual.spread<true>(shared, attentionNorm);
+        residual.putSquares(shared);
+        // A block that has given up has no part in the choice.
+        if (syncAny(shared.dead != 0)) return;
 
         if (member == 0) fenceGrid();
         Choice best = {-INFINITY_F, 0x7fffffff};
@@ -295,13 +307,18 @@ __device__ u32 apus_decode_sizes[] = {(hasRing ? ringSlots * chunkBytes : 0) + s
 
 extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __grid_constant__ Arguments a) {
     extern __shared__ __align__(1024) u8 memory[];
-    Shared& shared = *reinterpret_cast<Shared*>(memory + (hasRing ? ringSlots * chunkBytes : 0));
+    Shared* place = opaque(reinterpret_cast<Shared*>(memory + (hasRing ? ringSlots * chunkBytes : 0)));
+    __builtin_assume(__isShared(place));
+    Shared& shared = *place;
     const u32 ring = sharedAddress(memory), full = sharedAddress(shared.full), empty = sharedAddress(shared.empty);
+    // Zeros where a product's vector is shorter than its columns, and no NaN where a warp attends to nothing.
     for (int i = threadIdx.x; i < static_cast<int>(sizeof shared.vector / 4); i += threads) reinterpret_cast<u32*>(shared.vector)[i] = 0;
+    for (int i = threadIdx.x; i < warps * groupHeadSize; i += threads) shared.attended.values[0][i] = 0.0f;
     for (int i = threadIdx.x; i < layerCount; i += threads) {
         shared.infos[i] = a.infos[i];
-        shared.cache[i][0] = a.cache[2 * i];
-        shared.cache[i][1] = a.cache[2 * i + 1];
+        const int head = blockIdx.x / members * headSize;
+        shared.cache[i][0] = a.cache[2 * i] + head;
+        shared.cache[i][1] = a.cache[2 * i + 1] + head;
     }
     if (threadIdx.x == 0) {
         shared.dead = 0;

@@ -36,30 +36,33 @@ APUS_DEVICE const u16* inputRow(const LayerWeights& w, int group, int member, in
 }
 APUS_DEVICE const u16* gatedRow(const LayerWeights& w, int group, int member, int i) {
     const int j = i / 16 * 8 + i % 8, channel = member * pairs + j;
-    if (j >= pairs || channel >= groupChannels) return nullptr;
-    const int row = group * groupChannels + channel;
+    if (j >= pairs || channel >= feedChannels) return nullptr;
+    const int row = group * feedChannels + channel;
     return w.gated + static_cast<i64>(row / 8 * 16 + row % 8 + (i % 16 < 8 ? 0 : 8)) * hidden;
 }
-APUS_DEVICE const u16* residualRow(const u16* matrix, int group, int member, int i, int columns) {
-    const int row = member * residualRows + i;
-    if (i >= residualRows || row >= hidden) return nullptr;
-    return matrix + static_cast<i64>(row) * columns * groups + group * columns;
+// Row i of a member's `rows`; the group's part of it.
+APUS_DEVICE const u16* residualRow(const u16* matrix, int group, int member, int i, int rows, int columns, int groupCount) {
+    const int row = member * rows + i;
+    if (i >= rows || row >= hidden) return nullptr;
+    return matrix + static_cast<i64>(row) * columns * groupCount + group * columns;
 }
 
-// Which row of which matrix lies in row `i` of a product's rows in block (group, member), and how it is cut.
+// Which row of which matrix lies in row `i` of a product's rows in a block, and how it is cut.
 struct BlockRow {
     const u16* part;   // the block's own columns; null where there is no row
     const u16* whole;  // all of the row
     int columns, wholeColumns;
 };
-APUS_DEVICE BlockRow blockRow(const LayerWeights& w, int product, int group, int member, int i) {
+APUS_DEVICE BlockRow blockRow(const LayerWeights& w, int product, int block, int i) {
     BlockRow r = {nullptr, nullptr, hidden, hidden};
-    if (product == 0) r.part = r.whole = inputRow(w, group, member, i);
-    else if (product == 2) r.part = r.whole = gatedRow(w, group, member, i);
+    if (product == 0) r.part = r.whole = inputRow(w, block / members, block % members, i);
+    else if (product == 2) r.part = r.whole = gatedRow(w, block / feedMembers, block % feedMembers, i);
     else {
-        r.columns = product == 1 ? groupHeadSize : groupChannels;
-        r.wholeColumns = r.columns * groups;
-        r.part = residualRow(product == 1 ? w.o : w.down, group, member, i, r.columns);
+        const bool isOutput = product == 1;
+        const int count = isOutput ? groups : feedGroups, size = blocks / count, group = block / size;
+        r.columns = isOutput ? groupHeadSize : feedChannels;
+        r.wholeColumns = r.columns * count;
+        r.part = residualRow(isOutput ? w.o : w.down, group, block % size, i, isOutput ? outputUnits * unitRows : unitRows, r.columns, count);
         if (r.part != nullptr) r.whole = r.part - group * r.columns;
     }
     return r;
@@ -108,7 +111,7 @@ using namespace apus;
 // `scales`: the layer's factors, null for bf16.
 extern "C" __global__ void __launch_bounds__(packThreads) apus_decode_pack_layer(const __grid_constant__ LayerWeights w, u8* chunks,
                                                                                      const float* scales) {
-    const int block = blockIdx.x / layerChunks, group = block / members, member = block % members;
+    const int block = blockIdx.x / layerChunks;
     const int warp = threadIdx.x / (32 * readsPerWarp), read = threadIdx.x / 32 % readsPerWarp, lane = threadIdx.x % 32;
     int chunk = blockIdx.x % layerChunks, product = 0, columnBlocks = Input::columnBlocks, scaleAt = inputScales, paddedRows = Input::paddedRows;
     if (chunk >= Input::chunks) {
@@ -128,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(packThreads) apus_decode_pack_layer
     for (int f = 0; f < together; ++f) {
         const int index = chunk * chunkFragments + read * together + f, rowGroup = index / columnBlocks;
         const int column = (warp * columnBlocks + index % columnBlocks) * 16 + lane % 4 * 2, i = rowGroup * 16 + lane / 4;
-        const BlockRow low = blockRow(w, product, group, member, i), high = blockRow(w, product, group, member, i + 8);
+        const BlockRow low = blockRow(w, product, block, i), high = blockRow(w, product, block, i + 8);
         float factors[2] = {1.0f, 1.0f};
         if (hasCodes && i + 8 < paddedRows) {
             const float* from = scales + static_cast<i64>(block) * layerScales + scaleAt + i;
@@ -156,11 +159,11 @@ extern "C" __global__ void __launch_bounds__(packThreads) apus_decode_pack_head(
 }
 
 extern "C" __global__ void __launch_bounds__(256) apus_decode_pack_scales(const __grid_constant__ LayerWeights w, float* scales) {
-    const int block = blockIdx.x, group = block / members, member = block % members;
+    const int block = blockIdx.x;
     for (int at = threadIdx.x / 32; at < layerScales; at += warps) {
         const int product = at < outputScales ? 0 : at < gatedScales ? 1 : at < downScales ? 2 : 3;
         const int first = product == 0 ? inputScales : product == 1 ? outputScales : product == 2 ? gatedScales : downScales;
-        const BlockRow row = blockRow(w, product, group, member, at - first);
+        const BlockRow row = blockRow(w, product, block, at - first);
         const float factor = rowFactor(row.whole, row.wholeColumns);
         if (threadIdx.x % 32 == 0) scales[static_cast<i64>(block) * layerScales + at] = factor * rowUnit;
     }

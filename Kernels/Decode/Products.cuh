@@ -125,7 +125,7 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, u32 ring, u32 full,
     const u64 policy = streamOnce();
     u32 slot = 0, parity = 1, lateSlot = 0, lateParity = 0;  // late: the oldest chunk that may still be on its way
     int flying = 0;
-    i64 issued = 0;
+    u32 last = ticks();
     const auto issue = [&](const u8* source, int limit, int layer) {
         for (; flying >= limit; --flying) {
             while (!barrierTry(full + lateSlot * 8, lateParity))
@@ -136,11 +136,14 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, u32 ring, u32 full,
         while (!barrierTry(empty + slot * 8, parity))
             if (shared.dead || shared.finished) return false;
         if (shared.dead || shared.finished) return false;
+        if (DECODE_PACE > 0 && layer < layerCount) {
+            while (static_cast<i32>(ticks() - last) < DECODE_PACE) {}
+            last = ticks();
+        }
         barrierExpect(full + slot * 8, chunkBytes);
         loadBytes(ring + slot * chunkBytes, source, chunkBytes, full + slot * 8, policy);
         if (++slot == ringSlots) slot = 0, parity ^= 1;
         ++flying;
-        ++issued;
         return true;
     };
     // Part `chunk` of the block's share of a layer's cache rows, into the L2 while the layer before is at work.
@@ -153,7 +156,7 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, u32 ring, u32 full,
         constexpr int rowBytes = groups * headSize * 2;
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-            asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(shared.cache[layer][half] + static_cast<i64>(from) * (groups * headSize)),
+            asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(a.cache[2 * layer + half] + static_cast<i64>(from) * (groups * headSize)),
                          "r"(rows * rowBytes) : "memory");
     };
     bool going = true;
@@ -228,35 +231,41 @@ template <class P, int limit> struct Preloaded {
     }
 };
 
-// The warp's share of P's rows times the vector, to shared.partial [warp, row].
-template <class P, int limit>
-APUS_DEVICE void multiply(const Preloaded<P, limit>& early, Weights& weights, Shared& shared, int layer) {
+// The warp's share of P's rows times the vector, to shared.partial [row, warp]; `meanwhile` is done while the tensor cores are at work.
+template <class P, int limit, class Meanwhile>
+APUS_DEVICE void multiply(const Preloaded<P, limit>& early, Weights& weights, Shared& shared, int layer, Meanwhile meanwhile) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     Vec2 b[P::columnBlocks];
-    const u32 from = sharedAddress(shared.vector) + (warp * P::columnBlocks * 2 + lane / 4) * 32 + lane % 4 * 8;
+    // Columns 2 to 7 repeat the first two: nobody looks at what they give.
+    const u32 from = opaque(sharedAddress(shared.vector) + (warp * P::columnBlocks * 2 + lane / 4 % 2) * 32 + lane % 4 * 8);
 #pragma unroll
-    for (int k = 0; k < P::columnBlocks; ++k) {
-        b[k] = {0, 0};
-        if (lane < 8) b[k] = loadShared8(from + k * 64);
-    }
-    float* out = shared.partial + warp * P::paddedRows + lane / 4;
+    for (int k = 0; k < P::columnBlocks; ++k) b[k] = loadShared8(from + k * 64);
+    float* out = shared.partial + lane / 4 * partialStride + warp;
     const auto put = [&](int rowGroup, const float (&d)[4], const float (&e)[4]) {
         if (lane % 4 == 0) {
-            out[rowGroup * 16] = (d[0] + e[0]) + (d[1] + e[1]) * restUnit;
-            out[rowGroup * 16 + 8] = (d[2] + e[2]) + (d[3] + e[3]) * restUnit;
+            out[rowGroup * (16 * partialStride)] = (d[0] + e[0]) + (d[1] + e[1]) * restUnit;
+            out[(rowGroup * 16 + 8) * partialStride] = (d[2] + e[2]) + (d[3] + e[3]) * restUnit;
         }
     };
     if constexpr (Preloaded<P, limit>::chunks == P::chunks) {
-        float d[P::rowGroups][2][4] = {};
+        constexpr int chains = P::rowGroups <= 2 ? 4 : 2;  // sums at a time: an mma waits for the one before in its sum
+        float d[P::rowGroups][chains][4] = {};
 #pragma unroll
         for (int k = 0; k < P::columnBlocks; ++k)
 #pragma unroll
             for (int r = 0; r < P::rowGroups; ++r) {
                 const int f = r * P::columnBlocks + k;
-                multiplyAdd(d[r][k % 2], early.fragments[f / chunkFragments][f % chunkFragments], b[k]);
+                multiplyAdd(d[r][k % chains], early.fragments[f / chunkFragments][f % chunkFragments], b[k]);
             }
+        meanwhile();
 #pragma unroll
-        for (int r = 0; r < P::rowGroups; ++r) put(r, d[r][0], d[r][1]);
+        for (int r = 0; r < P::rowGroups; ++r) {
+            if constexpr (chains == 4) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) d[r][0][i] += d[r][2][i], d[r][1][i] += d[r][3][i];
+            }
+            put(r, d[r][0], d[r][1]);
+        }
     } else {
         float d[2][4] = {};
 #pragma unroll
@@ -275,15 +284,14 @@ APUS_DEVICE void multiply(const Preloaded<P, limit>& early, Weights& weights, Sh
                 }
             }
         }
+        meanwhile();
     }
 }
 
 // Sum of a row over the warps.
-template <class P> APUS_DEVICE float rowSum(const Shared& shared, int row) {
-    float sum = 0.0f;
-#pragma unroll
-    for (int w = 0; w < warps; ++w) sum += shared.partial[w * P::paddedRows + row];
-    return sum;
+APUS_DEVICE float rowSum(const Shared& shared, int row) {
+    const Float4 *from = reinterpret_cast<const Float4*>(shared.partial + row * partialStride), a = from[0], b = from[1];
+    return ((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w));
 }
 
 // The factors of the block's rows in a layer, where weights are E4M3 codes: asked for ahead of the exchange before the layer, kept in
@@ -316,20 +324,34 @@ APUS_DEVICE float factor(const Shared& shared, int layer, int index) {
     else return 1.0f;
 }
 
-// Publishes rows 0..<count as packets at `to`; value(row) makes a row's value. Warp w takes packets w * perWarp and on. Without a
-// counter the readers look at the packets themselves: inside a group these are few.
-template <class Packet, int count, class Value> APUS_DEVICE void publish(u8* to, u32 tag, u32* counter, Value value) {
-    constexpr int perWarp = 32 / Packet::values, packets = ceilDivide(count, Packet::values);
-    const int lane = threadIdx.x % 32;
+// Publishes `units` times `count` rows as packets at `to`, those of a unit in packets of their own; value(row) makes a row's value.
+// Warp w takes packets w * perWarp and on. Without a counter the readers look at the packets themselves: inside a group these are few.
+template <class Packet, int units, int count, bool isHinted, class Value>
+APUS_DEVICE void publish(u8* to, u32 tag, u32* counter, Value value) {
+    constexpr int perUnit = ceilDivide(count, Packet::values), packets = units * perUnit;
+    constexpr bool isWhole = 32 % count == 0;  // a warp takes whole units, a row a lane
+    constexpr int unitsPerWarp = 32 / (isWhole ? count : 32) < units ? 32 / (isWhole ? count : 32) : units;
+    constexpr int perWarp = isWhole ? unitsPerWarp * perUnit : 32 / Packet::values;
+    const u32 lane = opaque(threadIdx.x % 32);
     for (int first = threadIdx.x / 32 * perWarp; first < packets; first += warps * perWarp) {
-        const int row = first * Packet::values + lane;
-        const float v = lane < perWarp * Packet::values && row < count ? value(row) : 0.0f;
         float gathered[Packet::values];
+        if constexpr (isWhole) {
+            const u32 row = first / perUnit * count + lane, within = lane % perUnit * Packet::values;
+            const float v = lane < unitsPerWarp * count ? value(row) : 0.0f;
 #pragma unroll
-        for (int j = 0; j < Packet::values; ++j) gathered[j] = __shfl_sync(0xffffffffu, v, (lane * Packet::values + j) % 32);
+            for (int j = 0; j < Packet::values; ++j) {
+                gathered[j] = __shfl_sync(0xffffffffu, v, (lane / perUnit * count + within + j) % 32);
+                if (count % Packet::values != 0 && within + j >= count) gathered[j] = 0.0f;
+            }
+        } else {
+            const u32 packet = first + lane / Packet::values, row = packet % perUnit * Packet::values + lane % Packet::values;
+            const float v = lane < perWarp * Packet::values && packet < packets && row < count ? value(packet / perUnit * count + row) : 0.0f;
+#pragma unroll
+            for (int j = 0; j < Packet::values; ++j) gathered[j] = __shfl_sync(0xffffffffu, v, (lane * Packet::values + j) % 32);
+        }
         if (lane < perWarp && first + lane < packets) storePacket(to + (first + lane) * 16, Packet::pack(gathered, tag));
     }
-    if (counter == nullptr) return;
+    if constexpr (!isHinted) return;
     // The hint comes after all warps' packets.
     constexpr int writers = ceilDivide(packets, perWarp) < warps ? ceilDivide(packets, perWarp) : warps;
     if constexpr (writers == 1) __syncwarp();

@@ -11,30 +11,33 @@ struct SlotNorm { Float4 low, high; };
 
 struct Residual {
     float x[slotsPerThread][6];
+    float squares = 0.0f;  // of this thread's values
 
     __device__ __forceinline__ void embed(const Arguments& a, int token) {
 #pragma unroll
         for (int s = 0; s < slotsPerThread; ++s) {
-            const int slot = threadIdx.x + s * consumers, start = slotStart(slot), count = slot < residualSlots ? slotCount(slot) : 0;
+            const int slot = threadIndex() + s * consumers, start = slotStart(slot);
+            const int count = slot < residualSlots ? slotCount(slot) : 0;
 #pragma unroll
             for (int j = 0; j < 6; ++j)
-                x[s][j] = j < count ? asFloat(static_cast<u32>(a.embedding[static_cast<i64>(token) * hidden + start + j]) << 16) * a.embeddingScale : 0.0f;
+                x[s][j] = j < count ? asFloat(static_cast<u32>(a.embedding[static_cast<i64>(token) * hidden + start + j]) << 16) * a.embeddingScale
+                                    : 0.0f;
         }
     }
 
-    // Writes x times the norm's weights as the next product's vector, and the warp's sum of squares. Ends with a barrier; true
-    // when the block has given up.
-    template <bool toHead> __device__ __forceinline__ bool spread(Shared& shared, const SlotNorm (&norm)[slotsPerThread]) {
-        float squares = 0.0f;
+    // Writes x times the norm's weights as the next product's vector. A barrier has to follow.
+    template <bool toHead> __device__ __forceinline__ void spread(Shared& shared, const SlotNorm (&norm)[slotsPerThread]) {
+        squares = 0.0f;
 #pragma unroll
         for (int s = 0; s < slotsPerThread; ++s) {
-            const int slot = threadIdx.x + s * consumers, start = slotStart(slot), count = slot < residualSlots ? slotCount(slot) : 0;
+            const int slot = (toHead ? threadIndex() : threadIdx.x) + s * consumers, start = slotStart(slot);
+            const int count = slot < residualSlots ? slotCount(slot) : 0;
 #pragma unroll
             for (int j = 0; j < 6; ++j) squares += x[s][j] * x[s][j];
 #pragma unroll
             for (int j = 0; j < 6; j += 2) {
                 const float first = x[s][j] * weight(norm[s], j), second = x[s][j + 1] * weight(norm[s], j + 1);
-                if constexpr (!toHead && residualRows % 2 == 0) {
+                if constexpr (!toHead && unitRows % 2 == 0) {
                     if (j < count) putPair(shared.vector, start + j, first, second);
                 } else if constexpr (toHead) {
                     if (j < count) putHead(shared.vector, start + j, first);
@@ -45,37 +48,42 @@ struct Residual {
                 }
             }
         }
-        squares = groupSum(squares);
-        if (threadIdx.x % 32 == 0) shared.squares[threadIdx.x / 32] = squares;
-        return syncAny(shared.dead != 0);
+    }
+    // Puts the warp's sum of squares where normScale() finds it, behind another barrier.
+    __device__ __forceinline__ void putSquares(Shared& shared) const {
+        const float sum = groupSum(squares);
+        if (threadIdx.x % 32 == 0) shared.squares[threadIdx.x / 32] = sum;
     }
 
-    // Adds a branch whose partial sums lie at `at`; `after` are the norm weights of a sandwich.
-    __device__ __forceinline__ void add(Shared& shared, const u8* at, const u32* counter, u32 turn, Wait where, int layer,
+    // Adds a branch whose `count` partial sums lie at `at`; `after` are the norm weights of a sandwich.
+    template <int count>
+    __device__ __forceinline__ void add(Shared& shared, const u8* at, const u32* counter, u32 turn, u32 tag, Wait where, int layer,
                                         const float* after) {
         waitHintAll(counter, turn * blocks - DECODE_EARLY, shared, where, layer);
-        float branch[slotsPerThread][6], squares = 0.0f;
+        float branch[slotsPerThread][6];
+        squares = 0.0f;
 #pragma unroll
         for (int s = 0; s < slotsPerThread; ++s) {
             const int slot = threadIdx.x + s * consumers;
 #pragma unroll
             for (int j = 0; j < 6; ++j) branch[s][j] = 0.0f;
             if (slot >= residualSlots) continue;
-            Vec4 packets[groups];
-            receive<Packet6>(packets, at + slot * 16, residualSlots * 16, packetTag(turn), shared, where, layer);
+            Vec4 packets[count];
+            receive<Packet6>(packets, at + slot * 16, residualSlots * 16, tag, shared, where, layer);
 #pragma unroll
-            for (int g = 0; g < groups; ++g) {
+            for (int g = 0; g < count; ++g) {
                 float v[6];
                 Packet6::unpack(v, packets[g]);
 #pragma unroll
-                for (int j = 0; j < 6; ++j) branch[s][j] += v[j];
+                for (int j = 0; j < 6; ++j) branch[s][j] = g == 0 ? v[j] : branch[s][j] + v[j];
             }
+            if constexpr (sandwich) {
 #pragma unroll
-            for (int j = 0; j < 6; ++j) squares += branch[s][j] * branch[s][j];
+                for (int j = 0; j < 6; ++j) squares += branch[s][j] * branch[s][j];
+            }
         }
         if constexpr (sandwich) {
-            squares = groupSum(squares);
-            if (threadIdx.x % 32 == 0) shared.squares[threadIdx.x / 32] = squares;
+            putSquares(shared);
             syncConsumers();
             const float scale = normScale(shared);
             syncConsumers();
@@ -98,10 +106,8 @@ struct Residual {
         return j == 0 ? n.low.x : j == 1 ? n.low.y : j == 2 ? n.low.z : j == 3 ? n.low.w : j == 4 ? n.high.x : n.high.y;
     }
     APUS_DEVICE float normScale(const Shared& shared) {
-        float sum = 0.0f;
-#pragma unroll
-        for (int w = 0; w < warps; ++w) sum += shared.squares[w];
-        return rsqrtf(sum * (1.0f / hidden) + DECODE_EPSILON);
+        const Float4 *from = reinterpret_cast<const Float4*>(shared.squares), a = from[0], b = from[1];
+        return rsqrtFast((((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w))) * (1.0f / hidden) + DECODE_EPSILON);
     }
 };
 

@@ -3,13 +3,14 @@
 // C hidden, I intermediate, H query heads, G key-value heads, D head size, L layers, V vocabulary.
 //
 // The grid is G groups of S blocks; block b is member b % S of group b / S. A group owns one key-value head with its H / G
-// query heads, the columns of the output matrix that these heads fill, and I / G intermediate channels. A layer has four
-// products, each cut over the members of a group:
+// query heads, and the columns of the output matrix that these heads fill. For the feed-forward part the same blocks form F
+// groups of G S / F, F at most G, each with I / F intermediate channels: the fewer, the fewer partial sums every block reads.
+// A layer has four products, each cut over the members of a group:
 //
 //   input    rows [(H / G + 2) D] of q, k, v          over C columns             whole sums
 //   output   rows [C] of o                            over the group's heads     G partial sums a row
-//   gated    I / G pairs of gate and up rows          over C columns             whole sums
-//   down     rows [C] of down                         over the group's channels  G partial sums a row
+//   gated    I / F pairs of gate and up rows          over C columns             whole sums
+//   down     rows [C] of down                         over the group's channels  F partial sums a row
 //
 // Packed weights are 16 KB chunks in the order of use. A chunk holds for each of the 8 warps four 512-byte fragments: the A
 // operands of mma m16n8k16, ready for one 16-byte read a lane. A warp owns an eighth of the columns of all rows of a block,
@@ -56,8 +57,24 @@ constexpr int chunkBytes = warps * chunkFragments * fragmentBytes;
 constexpr int together = 512 / fragmentBytes;
 static_assert(chunkFragments % together == 0, "a chunk holds whole reads");
 
-constexpr int headsPerGroup = queryHeads / groups, groupHeadSize = headsPerGroup * headSize, groupChannels = intermediate / groups;
+constexpr int headsPerGroup = queryHeads / groups, groupHeadSize = headsPerGroup * headSize;
 static_assert(queryHeads % groups == 0 && intermediate % groups == 0, "groups share the heads and the channels evenly");
+
+// F: a divisor of G, the least from 2 on that pads the rows of down to no more bytes, and leaves a warp no more than 12 blocks of
+// their columns.
+constexpr __host__ __device__ int chooseFeedGroups() {
+    for (int f = 2; f < groups; ++f)
+        if (groups % f == 0 && intermediate / f <= 12 * 16 * warps &&
+            roundUp(ceilDivide(hidden, blocks / f), 16) * groups <= roundUp(ceilDivide(hidden, members), 16) * f)
+            return f;
+    return groups;
+}
+#ifndef DECODE_FEEDS
+constexpr int feedGroups = chooseFeedGroups();
+#else
+constexpr int feedGroups = DECODE_FEEDS;
+#endif
+constexpr int feedMembers = blocks / feedGroups, feedChannels = intermediate / feedGroups;
 
 // A product of a layer: `rows` rows a block over `columns` columns.
 template <int rows_, int columns_> struct Product {
@@ -69,13 +86,14 @@ template <int rows_, int columns_> struct Product {
 
 constexpr int inputRows = (headsPerGroup + 2) * headSize / members;
 static_assert((headsPerGroup + 2) * headSize % (4 * members) == 0, "a block owns whole packets of q, k, v");
-constexpr int pairs = ceilDivide(groupChannels, members), gatedGroups = ceilDivide(pairs, 8);
-constexpr int residualRows = ceilDivide(hidden, members);
+constexpr int pairs = ceilDivide(feedChannels, feedMembers), gatedGroups = ceilDivide(pairs, 8);
+// Rows of the residual stream: a block has one unit of them in down, several in output.
+constexpr int unitRows = ceilDivide(hidden, feedMembers), outputUnits = groups / feedGroups;
 
 using Input = Product<inputRows, hidden>;
-using Output = Product<residualRows, groupHeadSize>;
+using Output = Product<outputUnits * unitRows, groupHeadSize>;
 using Gated = Product<gatedGroups * 16, hidden>;  // 8 gate rows, then the 8 up rows that belong to them
-using Down = Product<residualRows, pairs * members>;
+using Down = Product<unitRows, pairs * feedMembers>;
 constexpr int layerChunks = Input::chunks + Output::chunks + Gated::chunks + Down::chunks;
 
 // The head: 8 rows a warp and round, all columns.
@@ -83,16 +101,16 @@ constexpr int headBlocks = roundUp(ceilDivide(hidden, 32), chunkFragments), head
 constexpr int headRounds = ceilDivide(vocabulary, 8 * warps * blocks), headChunks = headRounds * headRoundChunks;
 constexpr int headVectorBytes = headBlocks * 128;
 
-// Residual stream: packets of six values; packet p of member s holds values s * residualRows + 6 p and on.
-constexpr int residualPackets = ceilDivide(residualRows, 6), residualSlots = members * residualPackets;
+// Residual stream: packets of six values; packet p of unit u holds values u * unitRows + 6 p and on.
+constexpr int unitPackets = ceilDivide(unitRows, 6), residualSlots = feedMembers * unitPackets;
 constexpr int slotsPerThread = ceilDivide(residualSlots, consumers);
 constexpr int gatedPackets = ceilDivide(pairs, 6);
 
 // Index of a slot's first value, and how many it has.
-constexpr __host__ __device__ int slotStart(int slot) { return slot / residualPackets * residualRows + slot % residualPackets * 6; }
+constexpr __host__ __device__ int slotStart(int slot) { return slot / unitPackets * unitRows + slot % unitPackets * 6; }
 constexpr __host__ __device__ int slotCount(int slot) {
-    const int inMember = residualRows - slot % residualPackets * 6, inVector = hidden - slotStart(slot);
-    const int count = inMember < inVector ? inMember : inVector;
+    const int inUnit = unitRows - slot % unitPackets * 6, inVector = hidden - slotStart(slot);
+    const int count = inUnit < inVector ? inUnit : inVector;
     return count < 0 ? 0 : count > 6 ? 6 : count;
 }
 
@@ -113,11 +131,11 @@ constexpr int headScalesAt = scalesAt + layerCount * blocks * layerScales, normF
 
 // Exchange area, in 16-byte packets: counters first, zeroed before every launch.
 constexpr int maximumSplits = members < 16 ? members : 16;
-constexpr int splitPackets = groupHeadSize / 4 + headsPerGroup;
-constexpr int counterLines = 3 + groups;  // 128 bytes each: attended, added, choice; splits of each group
+constexpr int splitPackets = groupHeadSize / 4;
+constexpr int counterLines = 3 + feedGroups;  // 128 bytes each: attended, added, choice; gated of each group
 constexpr int inputAt = counterLines * 8, splitAt = inputAt + groups * members * inputRows / 4;
-constexpr int gatedAt = splitAt + groups * maximumSplits * splitPackets, attendedAt = gatedAt + groups * members * gatedPackets;
-constexpr int addedAt = attendedAt + groups * residualSlots, choiceAt = addedAt + groups * residualSlots;
+constexpr int gatedAt = splitAt + groups * maximumSplits * splitPackets, attendedAt = gatedAt + blocks * gatedPackets;
+constexpr int addedAt = attendedAt + groups * residualSlots, choiceAt = addedAt + feedGroups * residualSlots;
 constexpr int exchangePackets = choiceAt + blocks;
 
 }  // namespace apus

@@ -20,6 +20,9 @@
 #ifndef DECODE_FLIGHT  // chunks on their way at most, in the layers and in the head
 #define DECODE_FLIGHT 2
 #endif
+#ifndef DECODE_PACE  // clocks from one chunk of a layer to the next at least, where the exchanges set the speed
+#define DECODE_PACE (DECODE_FLIGHT * chunkBytes <= 32768 ? 800 * chunkBytes / 16384 : 0)
+#endif
 #ifndef DECODE_HEAD_FLIGHT
 #define DECODE_HEAD_FLIGHT 8
 #endif
@@ -47,12 +50,17 @@
 #ifndef DECODE_EARLY  // arrivals that a reader of all blocks' packets does not wait for
 #define DECODE_EARLY 16
 #endif
+#ifndef DECODE_GATED_EARLY  // the same for a reader of activations, where these have a counter
+#define DECODE_GATED_EARLY 8
+#endif
 #ifndef DECODE_PREFETCH  // up to so many cached positions are brought into the L2 a layer ahead
 #define DECODE_PREFETCH 4096
 #endif
 
 namespace apus {
 
+// Few activations from few blocks are looked at as they come; from many, a counter says when.
+constexpr bool gatedHint = feedGroups < groups;
 constexpr int ringSlots = DECODE_SLOTS;
 constexpr bool hasRing = DECODE_RING;
 // With a ring a third warpgroup holds the producer; it hands its registers to the consumers.
@@ -94,15 +102,28 @@ struct Arguments {
 
 struct Choice { float value; i32 id; };
 
+// Floats from one row's sums of the warps to the next row's: 16-byte reads of eight neighbouring rows meet in no bank.
+constexpr int partialStride = 12;
+static_assert(warps == 8, "a row's sums are two 16-byte reads");
+
+// Parts of an attention: their sums of values, not normed, and of every head the largest score and the sum of weights.
+template <int count> struct Parts {
+    alignas(16) float values[count][groupHeadSize];
+    alignas(16) float most[headsPerGroup][count];
+    alignas(16) float sums[headsPerGroup][count];
+};
+constexpr int mergeThreads = groupHeadSize / 4, mergeParts = consumers / mergeThreads < warps ? consumers / mergeThreads : warps;
+static_assert(mergeParts >= 1, "at most 1,024 query elements a group");
+
 struct alignas(128) Shared {
     alignas(8) u64 full[ringSlots], empty[ringSlots];
-    float partial[warps * (Output::paddedRows > Gated::paddedRows
-                               ? (Output::paddedRows > Input::paddedRows ? Output::paddedRows : Input::paddedRows)
-                               : (Gated::paddedRows > Input::paddedRows ? Gated::paddedRows : Input::paddedRows))];
+    alignas(16) float partial[partialStride * (Output::paddedRows > Gated::paddedRows
+                                                   ? (Output::paddedRows > Input::paddedRows ? Output::paddedRows : Input::paddedRows)
+                                                   : (Gated::paddedRows > Input::paddedRows ? Gated::paddedRows : Input::paddedRows))];
     alignas(16) u16 queries[headsPerGroup][2][headSize];  // of this token, after norm and rope: in bf16, and what that lost
     alignas(16) u16 key[headSize], value[headSize];       // as the cache gets them
-    alignas(16) float attended[warps][groupHeadSize];
-    Float2 weight[warps][headsPerGroup];  // maximum and sum
+    Parts<warps> attended;      // of the warps
+    Parts<mergeParts> joined;   // of the other blocks of the group, some to a part
     float factors[2][hasCodes ? layerScales : 1];  // of the rows' E4M3 codes, of even and of odd layers
     alignas(16) float squares[warps];
     Float2 rope[ropeKinds][headSize / 2];  // cosine, sine
@@ -118,6 +139,17 @@ struct alignas(128) Shared {
     alignas(16) u8 vector[vectorBytes > otherBytes ? vectorBytes : otherBytes];  // B operands
 };
 
+// Volatile: what follows from them is not worth a register all through the layers.
+APUS_DEVICE u32 opaque(u32 value) {
+    asm volatile("mov.u32 %0, %1;" : "=r"(value) : "r"(value));
+    return value;
+}
+template <class T> APUS_DEVICE T* opaque(T* value) {
+    asm volatile("mov.u64 %0, %1;" : "=l"(value) : "l"(value));
+    return value;
+}
+APUS_DEVICE u32 threadIndex() { return opaque(threadIdx.x); }
+APUS_DEVICE u32 blockIndex() { return opaque(blockIdx.x); }
 APUS_DEVICE u32 ticks() {
     u32 t;
     asm volatile("mov.u32 %0, %%clock;" : "=r"(t)::"memory");
@@ -162,17 +194,19 @@ APUS_DEVICE void waitHintAll(const u32* counter, u32 target, Shared& shared, Wai
 // Loads those of `count` packets, `stride` bytes apart, again that do not carry the tag, until all do.
 template <class Packet, int count>
 APUS_DEVICE void confirm(Vec4 (&packets)[count], const u8* at, int stride, u32 tag, Shared& shared, Wait where, int layer) {
+    u32 wrong = 0;
+#pragma unroll
+    for (int i = 0; i < count; ++i) wrong |= Packet::mismatch(packets[i], tag);
+    if (wrong == 0) return;
     Patience patience;
-    for (;;) {
-        bool wrong = false;
+    do {
+        wrong = 0;
 #pragma unroll
         for (int i = 0; i < count; ++i)
-            if (Packet::tag(packets[i]) != tag) {
-                wrong = true;
-                packets[i] = loadPacket(at + i * stride);
-            }
-        if (!wrong || patience.isOver(shared, where, layer)) return;
-    }
+            if (Packet::mismatch(packets[i], tag) != 0) packets[i] = loadPacket(at + i * stride);
+#pragma unroll
+        for (int i = 0; i < count; ++i) wrong |= Packet::mismatch(packets[i], tag);
+    } while (wrong != 0 && !patience.isOver(shared, where, layer));
 }
 template <class Packet, int count>
 APUS_DEVICE void receive(Vec4 (&packets)[count], const u8* at, int stride, u32 tag, Shared& shared, Wait where, int layer) {

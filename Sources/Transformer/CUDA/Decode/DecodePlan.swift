@@ -132,11 +132,12 @@ package struct DecodePlan: Sendable, Hashable {
         let (c, d, g) = (spec.hiddenSize, spec.headDimension, spec.keyValueHeads)
         let groupHead = spec.queryHeads / g * d
         let pairs = (spec.intermediateSize / g + members - 1) / members
-        let rows = max((c + members - 1) / members, 2 * padded(pairs, 8), (groupHead + 2 * d) / members)
-        let vector = max(padded(c, 128), padded(groupHead, 128), padded(pairs * members, 128)) * 4
+        // Rows of output come in whole units, G at most; of down's columns a warp has 12 blocks at most where the kernel chooses.
+        let rows = max((c + members - 1) / members + g, 2 * padded(pairs, 8), (groupHead + 2 * d) / members)
+        let vector = max(padded(c, 128), padded(groupHead, 128), padded(pairs * members, 128), g > 2 ? 13 * 128 : 0) * 4
         let layers = spec.layers.count * 24
         let factors = format == .bfloat16 ? 0 : 8 * 4 * padded(rows, 16)
-        return 8 * padded(rows, 16) * 4 + 4 * groupHead + 4 * d + 8 * groupHead * 4 + 16 * d + vector + layers + factors + 2048
+        return 12 * padded(rows, 16) * 4 + 4 * groupHead + 4 * d + (8 * groupHead + 1024) * 4 + 16 * d + vector + layers + factors + 2048
     }
 }
 
