@@ -6,6 +6,8 @@ import Transformer
 extension DeviceVerifier {
     /// Of the kernel against the rounded weights, at any position, in nats.
     static let codeDivergenceBound = 1e-3
+    /// Norm of the difference over the norm of the logits, at any position: sees faults where the logits are nearly equal.
+    static let codeErrorBound = 0.02
     /// What the rounding may cost, in the mean of all positions: far above what it does cost, far below that of another model.
     static let lossBound = 0.5
     static let agreementBound = 0.5
@@ -19,6 +21,10 @@ extension DeviceVerifier {
                 .init(
                     name: name + "KL to the same weights", value: zip(actual, same).map(Self.divergence).max() ?? .nan,
                     bound: Self.codeDivergenceBound, isLowerBound: false))
+            try report(
+                .init(
+                    name: name + "logits, same weights", value: zip(actual, same).map(Self.relativeError).max() ?? .nan,
+                    bound: Self.codeErrorBound, isLowerBound: false))
             let losses = zip(actual, whole).map(Self.divergence)
             try report(
                 .init(
