@@ -110,7 +110,7 @@ class Shape:
             products = [((group + 2) * D // members, self.C), (up(self.C, members), group * D), (up(pairs, 8) * 16, self.C),
                         (up(self.C, members), pairs * members)]
             padded = [sum(up(up(r, 16) * up(c, 128), unit) * unit for r, c in products) for unit in (4, 8)]
-            chunk = 8 if padded[1] <= padded[0] else 4
+            chunk = 4 if 10 * padded[1] > 11 * padded[0] else 8
         size = 8 * chunk * 32 * weights
         slots = 9 if D == 256 else 11 if self.C > 2048 else 12
         d = dict(C=self.C, I=self.I, H=self.H, G=G, D=D, L=self.L, V=self.V, MEMBERS=members, WEIGHTS=weights, CHUNK=chunk, FLIGHT=flight // size,

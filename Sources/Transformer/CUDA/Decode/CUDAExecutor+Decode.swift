@@ -15,9 +15,11 @@ extension CUDAExecutor {
 }
 
 extension DecodePlan {
+    /// Positions that a layer sees up to which its attention is not shared out, which saves an exchange.
+    package static var unsharedPositions: Int { Int(DecodeArguments().fullSplits) }
+
     /// Exchanges between the blocks for one token behind `position` cached ones: the kernel's head says which.
     package static func exchanges(_ spec: TransformerSpec, position: Int) -> Int {
-        let split = Int(DecodeArguments().fullSplits)
-        return 1 + spec.layers.reduce(0) { $0 + (min(position + 1, $1.window ?? .max) > split ? 5 : 4) }
+        1 + spec.layers.reduce(0) { $0 + (min(position + 1, $1.window ?? .max) > unsharedPositions ? 5 : 4) }
     }
 }

@@ -108,8 +108,8 @@ package struct DecodePlan: Sendable, Hashable {
         return layerByteCount(spec) > 48 << 20 || format == .bfloat16 ? 32_768 : 16_384
     }
 
-    /// Fragments of a warp in a chunk. Those of E4M3 codes have half the bytes: eight of them make a chunk of 16 KB too, but where they leave more of
-    /// a layer's last chunks empty than four do, four it is.
+    /// Fragments of a warp in a chunk. Those of E4M3 codes have half the bytes: eight of them make a chunk of 16 KB too. Where they
+    /// leave so much more of a layer's last chunks empty than four do that it has a tenth more bytes, four it is.
     private static func chunkFragments(_ spec: TransformerSpec, members: Int, format: DecodeWeightFormat) -> Int {
         guard format == .float8 else { return 4 }
         func padded(_ count: Int, _ unit: Int) -> Int { (count + unit - 1) / unit }
@@ -123,7 +123,7 @@ package struct DecodePlan: Sendable, Hashable {
         func total(_ unit: Int) -> Int {
             products.reduce(0) { $0 + padded(padded($1.0, 16) * padded($1.1, 16 * warps), unit) * unit }
         }
-        return total(8) > total(4) ? 4 : 8
+        return 10 * total(8) > 11 * total(4) ? 4 : 8
     }
 
     /// No less than the shared memory of a block beside the ring, in bytes; the kernel's own figure is read from its module.
