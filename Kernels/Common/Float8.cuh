@@ -54,6 +54,18 @@ template <DType T, bool saturate> APUS_DEVICE u32 encodePair(float low, float hi
 #endif
 }
 
+// Four values to four E4M3 codes, the first in the lowest byte, for values known to fit: what does not becomes the largest one, NaN stays.
+APUS_DEVICE u32 encodeFour(float a, float b, float c, float d) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+    u32 codes;
+    asm("{.reg .b16 low, high;\n cvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\n cvt.rn.satfinite.e4m3x2.f32 high, %4, %3;\n mov.b32 %0, {low, high};}"
+        : "=r"(codes) : "f"(a), "f"(b), "f"(c), "f"(d));
+    return codes;
+#else
+    return encodePair<DType::e4m3, true>(a, b) | (encodePair<DType::e4m3, true>(c, d) << 16);
+#endif
+}
+
 // Two codes to two values. Every code is exact in f16.
 template <DType T> APUS_DEVICE Float2 decodePair(u32 codes) {
     if constexpr (T == DType::e5m2) {  // e5m2 is the upper byte of an f16

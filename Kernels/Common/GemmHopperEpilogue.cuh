@@ -5,6 +5,7 @@
 // shared memory (stmatrix, the copy engine's swizzle) and leave by the copy engine; a residual comes in the same way, into the same
 // buffers, the first group of it while the products still run.
 #pragma once
+#include "Common/Float8.cuh"
 #include "Common/Math.cuh"
 #include "Common/TensorCopy.cuh"
 #include "Common/WarpMMA.cuh"
@@ -31,9 +32,12 @@ struct Arguments {
 
 constexpr u32 notArrived = 0xffffffffu;  // a packet without a sum
 
+// Rows have a factor before the epilogue starts: of the norm before the product, or the scales of codes that become heads.
+constexpr bool rowFactors = GEMM_ROW_SCALE == 3 || (GEMM_ROW_SCALE == 2 && GEMM_HEAD);
+
 // What the epilogue needs of the thread's rows, read before the products.
 struct Rows {
-    float factor[GEMM_ROW_SCALE == 3 ? blocksM : 1][2];
+    float factor[rowFactors ? blocksM : 1][2];
     float position[GEMM_HEAD ? blocksM : 1][2];
 };
 
@@ -95,7 +99,7 @@ struct Epilogue {
         if (GEMM_COLUMN_SCALE == 2) {
             x *= scale * columns.scale[GEMM_COLUMN_SCALE == 2 ? index : 0].x;
             y *= scale * columns.scale[GEMM_COLUMN_SCALE == 2 ? index : 0].y;
-        } else if ((GEMM_ROW_SCALE && !GEMM_HEAD) || GEMM_COLUMN_SCALE) {
+        } else if ((GEMM_ROW_SCALE || GEMM_COLUMN_SCALE) && !GEMM_HEAD) {
             x *= scale;
             y *= scale;
         }
@@ -128,6 +132,13 @@ struct Epilogue {
         }
     }
 
+    // A gated pair, as `outputs` has it, over the row's scale.
+    __device__ __forceinline__ Float2 coarseGated(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int across, int inside, int half,
+                                                  const CoarseGate<activation>& gate) const {
+        const int j = across * pairsPerChunk + 2 * inside, nb = j / (blockN / 8), at = 4 * (j % (blockN / 8)) + 2 * half;
+        return {gate.apply(acc[mb][nb][at], acc[mb][nb][at + 4]), gate.apply(acc[mb][nb][at + 1], acc[mb][nb][at + 5])};
+    }
+
     // The plain accumulators that `outputs` would take.
     __device__ __forceinline__ Float2 element(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int across, int inside, int half) const {
         const int j = across * pairsPerChunk + inside, at = 4 * (j % (blockN / 8)) + 2 * half;
@@ -157,6 +168,7 @@ struct Epilogue {
         for (int i = 0; i < 2 * blocksM; ++i) {
             const int row = min(rowOf(tileRow, i / 2) + 8 * (i % 2), arguments.m - 1);
             if constexpr (GEMM_HEAD) rows.position[i / 2][i % 2] = __ldg(arguments.positions + row);
+            if constexpr (GEMM_ROW_SCALE == 2 && GEMM_HEAD) rows.factor[i / 2][i % 2] = __ldg(arguments.rowScale + row) * __ldg(arguments.columnScale);
             if constexpr (GEMM_ROW_SCALE == 3) {
                 float sum = 0.0f;
                 if constexpr (GEMM_SCALE_PARTS == 4) {
@@ -188,7 +200,7 @@ struct Epilogue {
             const int nb = block * size / blockN, first = block * size % blockN / 8;  // first: its eight columns in acc[mb][nb]
             const int head = (tileColumn * tileN + block * size) / size;
             if (head >= GEMM_QUERY_HEADS + GEMM_KEY_HEADS) {
-                if constexpr (GEMM_ROW_SCALE == 3) {
+                if constexpr (rowFactors) {
 #pragma unroll
                     for (int mb = 0; mb < blocksM; ++mb)
 #pragma unroll
@@ -206,7 +218,7 @@ struct Epilogue {
                     const float x = acc[mb][nb][4 * first + j + 2 * half], y = acc[mb][nb][4 * first + j + 2 * half + 1];
                     squares += x * x + y * y;
                 }
-                const float scale = GEMM_ROW_SCALE == 3 ? rows.factor[mb][half] : 1.0f;
+                const float scale = rowFactors ? rows.factor[mb][half] : 1.0f;
                 factor[mb][half] = scale * rsqrtf(scale * scale * groupSum<4>(squares) * (1.0f / size) + arguments.eps);
             }
             const int weights = (head < GEMM_QUERY_HEADS ? 0 : size) + 2 * (lane % 4);
@@ -307,7 +319,7 @@ struct Epilogue {
     __device__ __forceinline__ Gate<activation> gateOf(float scale) const { return Gate<activation>::make(scalesGate ? 1.0f : scale); }
 
     __device__ __forceinline__ float commonScale() const {
-        return (GEMM_ROW_SCALE == 1 ? arguments.rowScale[0] : 1.0f) * (GEMM_COLUMN_SCALE == 1 ? arguments.columnScale[0] : 1.0f);
+        return (GEMM_ROW_SCALE == 1 ? arguments.rowScale[0] : 1.0f) * (GEMM_COLUMN_SCALE == 1 && !GEMM_HEAD ? arguments.columnScale[0] : 1.0f);
     }
 
     __device__ __forceinline__ void staged(const float (&acc)[blocksM][blocksN][blockN / 2], const Rows& rows, int tileRow, int tileColumn) {
@@ -317,6 +329,7 @@ struct Epilogue {
         const float common = commonScale();
         scale[0] = scale[1] = common;
         Gate<activation> gate[2] = {gateOf(common), gateOf(common)};
+        CoarseGate<activation> coarse[2];
 
 #pragma unroll
         for (int chunk = 0; chunk < chunks; ++chunk) {
@@ -327,12 +340,14 @@ struct Epilogue {
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
-                    if (GEMM_ROW_SCALE == 2) scale[half] = row < arguments.m ? common * __ldg(arguments.rowScale + row) : 0.0f;
+                    if (GEMM_ROW_SCALE == 2 && !GEMM_HEAD) scale[half] = row < arguments.m ? common * __ldg(arguments.rowScale + row) : 0.0f;
                     if (GEMM_ROW_SCALE == 3 && !GEMM_HEAD) scale[half] = common * rows.factor[mb][half];  // heads are scaled already
 #if GEMM_FUSED
                     if (GEMM_POST_NORM) scale[half] = collect(row);
 #endif
                     if (GEMM_ROW_SCALE > 1) gate[half] = gateOf(scale[half]);
+                    if (GEMM_OUTPUT == 3)
+                        coarse[half] = CoarseGate<activation>::make(scale[half], row < arguments.m ? __ldg(arguments.statistics + row) : 1.0f);
                     squares[half] = 0.0f;
                 }
             }
@@ -370,6 +385,22 @@ struct Epilogue {
                         if (GEMM_STATISTICS) squares[half] += v.x * v.x + v.y * v.y;
                         storeShared8(address, asBits(v.x), asBits(v.y));
                     }
+            } else if constexpr (output == DType::e4m3) {
+                // Sixteen codes of a row are a row of an 8 x 8 tile of pairs, four from a thread: two from each of two blocks of eight columns.
+#pragma unroll
+                for (int b = 0; b < chunkColumns / 8; b += 4) {  // 16 x 32 per warp and step
+                    const u32 address =
+                        base + swizzled<chunkRowBytes>(warp * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), b / 2 + (lane >> 4));
+                    u32 packed[4];
+#pragma unroll
+                    for (int part = 0; part < 4; ++part) {
+                        const int half = part & 1, block = b + (part & 2);
+                        const Float2 v = coarseGated(acc, mb, across, block, half, coarse[half]);
+                        const Float2 w = coarseGated(acc, mb, across, block + 1, half, coarse[half]);
+                        packed[part] = encodeFour(v.x, v.y, w.x, w.y);
+                    }
+                    storeMatrix4(address, packed[0], packed[1], packed[2], packed[3]);
+                }
             } else {
 #pragma unroll
                 for (int b = 0; b < chunkColumns / 8; b += 2) {  // 16 x 16 per warp and step

@@ -1,6 +1,6 @@
 // C[M, N] = epilogue(A[M, K] * B[N, K]^T), Hopper (sm_90a).
 //
-// A, B: bf16, f16 or e4m3, row-major, K contiguous, rows 16-byte aligned. Accumulation in fp32. C: bf16, f16 or f32.
+// A, B: bf16, f16 or e4m3, row-major, K contiguous, rows 16-byte aligned. Accumulation in fp32. C: bf16, f16 or f32, or gated e4m3.
 //
 // Mapping. A persistent grid of blocks, one per SM; each walks the tiles of C in groups of GEMM_GROUP tile rows, so that
 // the tiles in flight share their operands in L2. One producer warp keeps a ring of GEMM_STAGES slots (A tile and B tile,
@@ -18,7 +18,7 @@
 //   normalised over their D columns with headWeights[0], the next GEMM_KEY_HEADS with headWeights[1], then both are rotated, all in fp32:
 //   y = v * rsqrt(mean(v^2) + eps) * w;  out[i] = y[i] cos - y[i + D/2] sin;  out[i + D/2] = y[i + D/2] cos + y[i] sin  (i < D/2)
 //   with cos and sin of positions[m] * frequencies[i], the product rounded to fp32 as PyTorch has it. Further heads (values) are only
-//   scaled. The angles are computed here: reading a table of them from L2 was slower while the copy engine keeps it busy.
+//   scaled; GEMM_ROW_SCALE 2 goes with GEMM_COLUMN_SCALE 1 here. The angles are computed here: reading a table of them from L2 was slower while the copy engine keeps it busy.
 // GEMM_POST_NORM (sandwich norm; wants columnScale per column as its weight, a residual, and GEMM_GROUP 1):
 //   v = residual + acc * rsqrt(mean(acc^2) + eps) * columnScale[n], the mean over all N columns of the row, before it is rounded;
 //   statistics hold the squares of v before it is rounded. C may be the residual. The tiles of a row exchange their sums through
@@ -32,6 +32,9 @@
 // GEMM_EARLY 1: B does not depend on the launches before (weights), and its first tiles are asked for before the wait for them.
 // Gated: B holds gate and up rows interleaved by eight (rows 16 i .. 16 i + 7 gate, + 8 .. + 15 up, of outputs 8 i ..), so a
 // thread holds both of a pair; C is [M, N / 2]. With GEMM_B_RANK 4 the map interleaves an unpacked [2, N / 2, K] on the way.
+// Gated into e4m3 (GEMM_OUTPUT 3; silu and tanh-gelu, GEMM_ROW_SCALE 2, GEMM_COLUMN_SCALE at most 1): C[m, .] = v / statistics[m], an input
+//   there; a caller that knows the norms of A's and B's rows knows a bound of v. Column 16 i + 4 q + e of C (q, e < 4) is made of the
+//   rows of gate and up that the packing has as output 16 i + 2 q + e, for e > 1 as 16 i + 2 q + e + 6: pack them the other way round.
 // The result is staged through shared memory (stmatrix, swizzled) and leaves by the copy engine; GEMM_DIRECT_STORE 1 writes
 // from registers with predicates instead (C rows that are not 16-byte aligned).
 //
@@ -52,7 +55,7 @@
 //   mapB  [N, K], box {128 bytes of K, R}, swizzle 128, R = GEMM_TILE_N / GEMM_CLUSTER_M, halved where that is above 256;
 //         rank 4: dims {K, 8, 2, N / 16}, strides {row, N / 2 rows, 8 rows}, box {128 bytes, 8, 2, R / 16}
 //   mapC, mapR (residual), mapL  [M, N or N / 2], box {chunk columns, 64}, swizzle by chunk row bytes (128, 64 or 32);
-//         chunk columns: 16-bit C: 64, 32 or 16, the largest that divides outputs per wgmma block; f32: 32 or 16
+//         chunk columns: 16-bit C: 64, 32 or 16, the largest that divides outputs per wgmma block; f32: 32 or 16; e4m3: 128, 64 or 32
 // A map or pointer that the variant does not use may hold anything. columnScale and bias are 8-byte aligned.
 
 #if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -95,7 +98,7 @@
 #ifndef GEMM_INPUT  // DType: 0 bf16, 1 f16, 3 e4m3
 #define GEMM_INPUT 0
 #endif
-#ifndef GEMM_OUTPUT  // DType: 0 bf16, 1 f16, 2 f32
+#ifndef GEMM_OUTPUT  // DType: 0 bf16, 1 f16, 2 f32, 3 e4m3
 #define GEMM_OUTPUT 0
 #endif
 #ifndef GEMM_ACTIVATION  // 0 none, 1 silu, 2 gelu-tanh, 3 gelu-erf
@@ -180,11 +183,15 @@ static_assert(clusterSize <= 2, "clusters of one or two");
 static_assert(!GEMM_EARLY || clusterSize == 1, "a block's barriers are known to itself only");
 static_assert(!GEMM_DIRECT_STORE || !GEMM_FUSED, "norms want staged stores");
 static_assert(!GEMM_HEAD || (!GEMM_GATED && blockN % (GEMM_HEAD ? GEMM_HEAD : 1) == 0 && GEMM_HEAD % 16 == 0), "whole heads in a block");
+static_assert(!GEMM_HEAD || GEMM_COLUMN_SCALE == (GEMM_ROW_SCALE == 2 ? 1 : 0), "heads of codes have one scale for the weights");
 static_assert(!GEMM_POST_NORM || (GEMM_RESIDUAL && GEMM_COLUMN_SCALE == 2 && GEMM_GROUP == 1 && clusterSize == 1), "see GEMM_POST_NORM");
 static_assert(!GEMM_SPLIT || (GEMM_RESIDUAL && GEMM_OUTPUT != 2), "two halves of a 16-bit residual");
 static_assert(!GEMM_POST_NORM || (!GEMM_PROMOTE && !GEMM_BIAS && !GEMM_ACTIVATION), "a projection, its norm and the residual");
 static_assert(!GEMM_PROMOTE || GEMM_RESIDUAL_STEP == 0, "promoted sums take a residual before they start");
 static_assert(!GEMM_PINGPONG || consumers == 2, "ping-pong is for two warpgroups");
+
+static_assert(GEMM_OUTPUT != 3 || (GEMM_GATED && GEMM_ROW_SCALE == 2 && GEMM_COLUMN_SCALE < 2 && !GEMM_BIAS && !GEMM_RESIDUAL && !GEMM_STATISTICS &&
+                                   !GEMM_DIRECT_STORE && (GEMM_ACTIVATION == 1 || GEMM_ACTIVATION == 2) && blockN % 64 == 0), "gates in e4m3");
 
 constexpr int outBlock = blockN / (GEMM_GATED ? 2 : 1);
 constexpr int outTile = outBlock * blocksN;
@@ -246,7 +253,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                  const float* rowScale,     // [1] or [M]
                  const float* columnScale,  // [1] or [N]
                  const float* bias,         // [N]
-                 float* statistics,         // [M, tiles of N]
+                 float* statistics,         // [M, tiles of N]; [M], read, with C in e4m3
                  int m, int n, int k, i64 rowStride
 #if GEMM_FUSED
                  ,

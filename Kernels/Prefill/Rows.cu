@@ -13,6 +13,8 @@
 // holds rows offsets[s] .. offsets[s + 1] - 1. Everything row-major without gaps, pointers 16-byte aligned, C a multiple of 8.
 // ROWS_NEXT 0 leaves h out. ROWS_NEXT 2 writes the sums of squares that the norm needs instead, for GEMM_ROW_SCALE 3 of
 // Operators/GemmHopper.cu: h is then [T, ROWS_PARTS] fp32, the sum and zeros behind it, and its weight is not read.
+// ROWS_OUTPUT 3 writes h as E4M3 codes, each row by its own largest value: h = code * scales[t]. bounds[t] = bound * sum of squares of h then
+// bounds products of two projections of the row, for who knows their norms (GEMM_OUTPUT 3 of Operators/GemmHopper.cu).
 // ROWS_SPLIT 1: x and x' are sums of two bf16 tensors, as GEMM_SPLIT has them: what x rounds to, and `plane` elements behind it the rest.
 // An id outside 0 .. V - 1 gives a row of NaN, a sequence of no rows a vector of zeros.
 //
@@ -33,6 +35,7 @@
 //   cache              block 256, grid min(ceil(rows * width / 8 / 256), 8 * SMs)
 
 #include "apus_constants.h"
+#include "Common/Float8.cuh"
 #include "Common/Math.cuh"
 #include "Common/Types.cuh"
 
@@ -54,7 +57,7 @@
 #ifndef ROWS_BRANCH
 #define ROWS_BRANCH 0
 #endif
-#ifndef ROWS_OUTPUT
+#ifndef ROWS_OUTPUT  // also 3, e4m3, with ROWS_NEXT 1
 #define ROWS_OUTPUT 0
 #endif
 #ifndef ROWS_WEIGHT
@@ -195,6 +198,20 @@ APUS_DEVICE float rowSum(float v) {
     }
     return v;
 }
+// Likewise the largest.
+APUS_DEVICE float rowMax(float v) {
+    v = groupMax<(lanes < 32 ? lanes : 32)>(v);
+    if constexpr (lanes > 32) {
+        __shared__ float partial[lanes > 32 ? lanes / 32 : 1];
+        __syncthreads();
+        if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
+        __syncthreads();
+        v = 0.0f;
+#pragma unroll
+        for (int i = 0; i < lanes / 32; ++i) v = fmaxf(v, partial[i]);
+    }
+    return v;
+}
 APUS_DEVICE float normFactor(float squares, float eps) { return rsqrtf(squares * (1.0f / columns) + eps); }
 
 // Programmatic launch: the next kernel may start, and what came before is complete. Both do nothing in an ordinary launch.
@@ -204,9 +221,66 @@ APUS_DEVICE void afterPredecessors() {
 #endif
 }
 
+// Where the scales of a row of codes go; nothing for other outputs.
+struct CodeScales {
+    float* scales;
+    float* bounds;
+    float bound;
+};
+#if ROWS_OUTPUT == 3
+#define ROWS_SCALES , float* scales, float* bounds, float bound
+#define ROWS_SCALES_GIVEN CodeScales{scales, bounds, bound}
+#else
+#define ROWS_SCALES
+#define ROWS_SCALES_GIVEN CodeScales{}
+#endif
+
+APUS_DEVICE void storeCodes(Piece<residualType> (&x)[perLane], float factor, const void* weight, void* h, const CodeScales& out, i64 row, bool active) {
+    const auto weighted = [&](float (&v)[8], int i) {
+        hold(x[i]);
+        float w[8];
+        unpackPiece<residualType>(v, x[i]);
+        loadWeights(w, weight, (laneOf() + i * lanes) * 8);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) v[j] *= w[j];
+    };
+    float largest = 0.0f, squares = 0.0f;  // a NaN does not enter the maximum, and is a code of its own below
+#pragma unroll
+    for (int i = 0; i < perLane; ++i) {
+        if (!active || !inside(laneOf() + i * lanes)) continue;
+        float v[8];
+        weighted(v, i);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+            largest = fmaxf(largest, fabsf(v[j]));
+            squares += v[j] * v[j];
+        }
+    }
+    largest = rowMax(largest);
+    squares = rowSum(squares);
+    if (!active) return;
+    const float inverse = largest > 0.0f ? Float8<DType::e4m3>::maximum / largest : 1.0f;
+    if (laneOf() == 0) {
+        out.scales[row] = factor * largest * (1.0f / Float8<DType::e4m3>::maximum);
+        out.bounds[row] = fmaxf(out.bound * (factor * factor * squares), 1e-30f);
+    }
+#pragma unroll
+    for (int i = 0; i < perLane; ++i) {
+        const int piece = laneOf() + i * lanes;
+        if (!inside(piece)) continue;
+        float v[8];
+        weighted(v, i);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) v[j] *= inverse;
+        *reinterpret_cast<Vec2*>(static_cast<u8*>(h) + row * columns + piece * 8) = {encodeFour(v[0], v[1], v[2], v[3]), encodeFour(v[4], v[5], v[6], v[7])};
+    }
+}
+
 // h = norm(x, w) of a row held in pieces; `squares` is this thread's part of the sum.
-APUS_DEVICE void storeNext(Piece<residualType> (&x)[perLane], float squares, const void* weight, void* h, i64 row, float eps, bool active) {
+APUS_DEVICE void storeNext(Piece<residualType> (&x)[perLane], float squares, const void* weight, void* h, const CodeScales& codes, i64 row, float eps,
+                           bool active) {
     const float sum = rowSum(squares), factor = normFactor(sum, eps);
+    if constexpr (outputType == DType::e4m3) return storeCodes(x, factor, weight, h, codes, row, active);
     if (!active) return;
     if constexpr (ROWS_NEXT == 2) {
         if (laneOf() < ROWS_PARTS) static_cast<float*>(h)[row * ROWS_PARTS + laneOf()] = laneOf() == 0 ? sum : 0.0f;
@@ -232,6 +306,7 @@ using namespace apus;
 
 extern "C" __global__ void __launch_bounds__(ROWS_BLOCK)
 apus_rows_embed(const int* ids, const void* table, const void* weight, void* x, void* h, float scale, float eps, int tokens, int vocabulary
+                ROWS_SCALES
 #if ROWS_SPLIT
                 , i64 plane
 #endif
@@ -260,7 +335,7 @@ apus_rows_embed(const int* ids, const void* table, const void* weight, void* x, 
 #pragma unroll
         for (int j = 0; j < 8; ++j) squares += v[j] * v[j];
     }
-    if (ROWS_NEXT) storeNext(kept, squares, weight, h, row, eps, active);
+    if (ROWS_NEXT) storeNext(kept, squares, weight, h, ROWS_SCALES_GIVEN, row, eps, active);
 }
 
 extern "C" __global__ void __launch_bounds__(ROWS_BLOCK)
@@ -269,6 +344,7 @@ apus_rows_residual(const void* x, const void* y,
                    const void* nextWeight,    // [C], of norm(x')
                    void* sum,                 // x'
                    void* h, float eps, int tokens
+                   ROWS_SCALES
 #if ROWS_SPLIT
                    , i64 plane
 #endif
@@ -325,7 +401,7 @@ apus_rows_residual(const void* x, const void* y,
 #pragma unroll
         for (int j = 0; j < 8; ++j) squares += v[j] * v[j];
     }
-    if (ROWS_NEXT) storeNext(kept, squares, nextWeight, h, row, eps, active);
+    if (ROWS_NEXT) storeNext(kept, squares, nextWeight, h, ROWS_SCALES_GIVEN, row, eps, active);
 }
 
 extern "C" __global__ void __launch_bounds__(ROWS_BLOCK)

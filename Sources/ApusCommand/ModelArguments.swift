@@ -11,7 +11,14 @@ struct ModelArguments: ParsableArguments {
 
     @OptionGroup var device: DeviceArguments
 
-    var options: ModelOptions { device.options }
+    @Option(help: "What a Hopper GPU multiplies in prefill and embedding: bf16 or fp8 (faster, less exact).")
+    var precision: MatrixPrecision = .bfloat16
+
+    var options: ModelOptions {
+        var options = device.options
+        options.precision = precision
+        return options
+    }
 }
 
 struct DeviceArguments: ParsableArguments {
@@ -61,6 +68,8 @@ extension CPUPrecision: ExpressibleByArgument {}
 extension DecodeMode: ExpressibleByArgument {}
 
 extension DecodeWeightFormat: ExpressibleByArgument {}
+
+extension MatrixPrecision: ExpressibleByArgument {}
 
 extension DeviceSelection: ExpressibleByArgument {
     public init?(argument: String) {

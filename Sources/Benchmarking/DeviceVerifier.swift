@@ -21,14 +21,23 @@ package struct DeviceVerifier {
         case activation
     }
 
-    /// Norm of the difference over the norm of the CPU's hidden state, in any layer.
-    static let hiddenBound = 0.02
-    /// Of a vector with the CPU's.
-    static let vectorBound = 0.9999
+    /// What a precision must keep to.
+    package struct Bounds {
+        /// Norm of the difference over the norm of the CPU's hidden state, in any layer.
+        package let hidden: Double
+        /// Of a vector with the CPU's.
+        package let vector: Double
+        /// Norm of the difference over the norm of the CPU's logits about their mean.
+        package let logits: Double
+
+        package init(_ precision: MatrixPrecision) {
+            // A cosine of 0.995 is an error of a tenth.
+            (hidden, vector, logits) = precision == .bfloat16 ? (0.02, 0.9999, 0.02) : (0.1, 0.995, 0.1)
+        }
+    }
+
     /// Of a vector with that of the same text in other company.
     static let companyBound = 0.99999
-    /// Norm of the difference over the norm of the CPU's logits about their mean.
-    static let logitBound = 0.02
 
     let model: LoadedModel
     let device: CUDAExecutor
@@ -36,6 +45,7 @@ package struct DeviceVerifier {
     private let seed: UInt64
     /// Whether single tokens are computed with E4M3 codes.
     private var hasCodes: Bool { device.decodeWeightBits == 8 }
+    private let bounds: Bounds
 
     package init(model: LoadedModel, device: CUDAExecutor, seed: UInt64, fault: Fault?) throws {
         self.model = model
@@ -43,10 +53,11 @@ package struct DeviceVerifier {
             try fault.map {
                 try CUDAExecutor(
                     spec: $0.applied(to: model.spec), weights: model.weights, device: device.device, path: device.path, fusion: device.fusion,
-                    groupRows: device.groupRows, decoding: device.decoding, decodeWeights: device.decodeWeights)
+                    precision: device.precision, groupRows: device.groupRows, decoding: device.decoding, decodeWeights: device.decodeWeights)
             } ?? device
         reference = try CPUExecutor(spec: model.spec, weights: model.weights)
         self.seed = seed
+        bounds = Bounds(device.precision)
     }
 
     package func run(report: (ModelVerifier.Check) throws -> Void) throws {
@@ -66,7 +77,7 @@ package struct DeviceVerifier {
         try device.hiddenStates(batch) { layer, hidden in errors.append(Self.relativeError(hidden, expected[layer])) }
         for (layer, error) in errors.enumerated() {
             try report(
-                .init(name: "hidden state behind layer \(layer), \(ids.count) tokens", value: error, bound: Self.hiddenBound, isLowerBound: false))
+                .init(name: "hidden state behind layer \(layer), \(ids.count) tokens", value: error, bound: bounds.hidden, isLowerBound: false))
         }
     }
 
@@ -86,7 +97,7 @@ package struct DeviceVerifier {
                 let vector = together[index * width..<(index + 1) * width]
                 try report(
                     .init(
-                        name: name, value: VectorComparison.cosine(vector, expected[index * width..<(index + 1) * width]), bound: Self.vectorBound,
+                        name: name, value: VectorComparison.cosine(vector, expected[index * width..<(index + 1) * width]), bound: bounds.vector,
                         isLowerBound: true))
                 let alone = try device.encode(TokenBatch([ids]), head: head)
                 let row = sequences.count - 1 - index
@@ -102,7 +113,7 @@ package struct DeviceVerifier {
             if ids.count == 1, hasCodes { continue }
             let whole = try device.makeSession().extend(ids)
             try report(
-                .init(name: "logits, \(ids.count) tokens", value: Self.relativeError(whole, expected), bound: Self.logitBound, isLowerBound: false))
+                .init(name: "logits, \(ids.count) tokens", value: Self.relativeError(whole, expected), bound: bounds.logits, isLowerBound: false))
             // A single token is computed with the weights' codes, and held against them below.
             guard ids.count > 2, !hasCodes else { continue }
             // In two parts and a step, behind what is in the cache.
@@ -112,7 +123,7 @@ package struct DeviceVerifier {
             let continued = try session.extend([ids[ids.count - 1]])
             try report(
                 .init(
-                    name: "logits in three parts, \(ids.count) tokens", value: Self.relativeError(continued, expected), bound: Self.logitBound,
+                    name: "logits in three parts, \(ids.count) tokens", value: Self.relativeError(continued, expected), bound: bounds.logits,
                     isLowerBound: false))
         }
     }

@@ -39,7 +39,10 @@ struct ExecutorChoice {
     private static var canCompile: Bool { (try? Compiler.shared()) != nil }
 
     private func cpu() throws -> any ModelExecutor {
-        try CPUExecutor(spec: spec, weights: weights, threads: options.threads, precision: options.cpuPrecision)
+        guard options.precision == .bfloat16 else {
+            throw ApusError(.noDevice, "the precision \(options.precision.rawValue) is a GPU's, and the model would run on the CPU")
+        }
+        return try CPUExecutor(spec: spec, weights: weights, threads: options.threads, precision: options.cpuPrecision)
     }
 
     private func cuda(from first: Device) throws -> [any ModelExecutor] {
@@ -48,8 +51,8 @@ struct ExecutorChoice {
         DispatchQueue.concurrentPerform(iterations: devices.count) { index in
             let result = Result {
                 try CUDAExecutor(
-                    spec: spec, weights: weights, device: devices[index], path: options.kernels, fusion: options.fusion, groupRows: groupRows,
-                    decoding: options.decoding, decodeWeights: options.decodeWeights)
+                    spec: spec, weights: weights, device: devices[index], path: options.kernels, fusion: options.fusion,
+                    precision: options.precision, groupRows: groupRows, decoding: options.decoding, decodeWeights: options.decodeWeights)
             }
             results.withLock { $0[index] = result }
         }

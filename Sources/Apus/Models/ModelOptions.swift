@@ -11,6 +11,9 @@ public typealias KernelPath = Operators.KernelPath
 /// What the resident decode kernel's matrices lie in: `bf16` or `fp8`.
 public typealias DecodeWeightFormat = Transformer.DecodeWeightFormat
 
+/// What the products of a model's layers multiply on a GPU: `bf16` or `fp8`.
+public typealias MatrixPrecision = Transformer.MatrixPrecision
+
 /// How a model is to be found and loaded.
 public struct ModelOptions: Sendable {
     public var device: DeviceSelection
@@ -22,6 +25,8 @@ public struct ModelOptions: Sendable {
     public var decoding: DecodeMode
     /// What the kernel of ``DecodeMode/resident`` reads; `fp8` is nothing for other ways of decoding.
     public var decodeWeights = DecodeWeightFormat.bfloat16
+    /// What the large products multiply on a GPU.
+    public var precision: MatrixPrecision
     /// What Hopper's products do of the norms, for measuring.
     package var fusion = PrefillFusion.none
     /// CPU threads; nil for one a processor.
@@ -33,12 +38,14 @@ public struct ModelOptions: Sendable {
 
     public init(
         device: DeviceSelection = .automatic, replicas: ReplicaCount = .count(1), kernels: KernelPath = .automatic,
-        decoding: DecodeMode = .layers, threads: Int? = nil, cpuPrecision: CPUPrecision = .fp32, allowsDownload: Bool = true
+        decoding: DecodeMode = .layers, precision: MatrixPrecision = .bfloat16, threads: Int? = nil, cpuPrecision: CPUPrecision = .fp32,
+        allowsDownload: Bool = true
     ) {
         self.device = device
         self.replicas = replicas
         self.kernels = kernels
         self.decoding = decoding
+        self.precision = precision
         self.threads = threads
         self.cpuPrecision = cpuPrecision
         self.allowsDownload = allowsDownload

@@ -21,6 +21,10 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// What goes into the products' epilogues, where something does.
     let fused: FusedLayers?
     package let fusion: PrefillFusion
+    /// The layers of 8-bit codes, where asked for.
+    let coded: Float8Layers?
+    /// What the products of layers multiply.
+    public var precision: MatrixPrecision { coded == nil ? .bfloat16 : .float8 }
     private let embeddingScale: Float
 
     // The memory of passes: used under the lock only, so that the kernels of one pass lie together in the stream.
@@ -39,22 +43,25 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     private let engineLock = NSLock()
     private var engine: DecodeEngine?
 
-    /// Of the residual stream: rounding it to bf16 costs more accuracy than all other roundings together, and saves little time.
+    /// Of the residual stream: rounding it to bf16 costs more accuracy than all other roundings together, but little beside 8-bit codes.
     let residualType: DType
 
     /// - Parameters:
     ///   - path: ``KernelPath/generic`` uses on every GPU the kernels for compute capability 8.0.
     ///   - fusion: what Hopper's products do of the norms; nothing on another path.
     ///   - groupRows: see ``groupRows``; results do not depend on it beyond rounding.
+    ///   - precision: see ``MatrixPrecision``; 8-bit codes of the weights come beside those in bf16.
     ///   - decoding: see ``DecodeMode``; the resident kernel needs a second copy of the weights on the GPU.
     ///   - decodeWeights: of that copy; nothing where the resident kernel does not run.
+    ///   - compiler: that of the process when nil.
     /// - Throws: what ``DeviceWeights/init(_:spec:on:)`` throws, and ``CUDAError`` for a GPU or a compiler that is not there.
     package init(
         spec: TransformerSpec, weights: TransformerWeights, device: Device, path: KernelPath = .automatic, fusion: PrefillFusion = .none,
-        groupRows: Int? = nil, decoding: DecodeMode = .layers, decodeWeights: DecodeWeightFormat = .bfloat16
+        precision: MatrixPrecision = .bfloat16, groupRows: Int? = nil, decoding: DecodeMode = .layers,
+        decodeWeights: DecodeWeightFormat = .bfloat16, compiler: Compiler? = nil
     ) throws {
         try spec.validate()
-        context = try OperatorContext(Context(device), overlapsLaunches: true)
+        context = try OperatorContext(Context(device), overlapsLaunches: true, compiler: compiler ?? .shared())
         if path == .hopper, !context.isHopper() {
             throw TransformerError(
                 .unsupportedModel, "Hopper's kernels were asked for, but \(device) has compute capability \(device.computeCapability)")
@@ -67,11 +74,23 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         guard fusion != .full || decoding == .layers else {
             throw TransformerError(.invalidSpec, "the resident decode kernel reads weights as they are, and full fusion folds norms into them")
         }
+        guard precision == .bfloat16 || (decoding == .layers && fusion != .full) else {
+            throw TransformerError(.invalidSpec, "8-bit codes go with neither full fusion nor the resident decode kernel")
+        }
+        if precision == .float8, let obstacle = Float8Layers.obstacle(spec, isHopper: path != .generic && context.isHopper()) {
+            throw TransformerError(.unsupportedModel, "\(obstacle); use the precision bf16")
+        }
         let fuses = fusion != .none && path != .generic && context.isHopper()
         self.fusion = fuses ? fusion : .none
-        residualType = self.fusion == .full ? .bfloat16 : .float32
+        residualType = self.fusion == .full || precision == .float8 ? .bfloat16 : .float32
         fused = fuses ? try FusedLayers(weights, spec: spec, fusion: fusion, on: context) : nil
         self.weights = try DeviceWeights(weights, spec: spec, foldsNorms: self.fusion == .full, on: context)
+        coded =
+            switch precision {
+            case .bfloat16: nil
+            case .float8:
+                try Float8Layers(weights, self.weights, spec: spec, on: context)
+            }
         embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
         rowKernels = RowKernels(context, spec, residualType: residualType)
         ropes = DeviceRopeTables(context, headDimension: spec.headDimension)
@@ -84,11 +103,18 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
 
     public var deviceDescription: String {
         let rounded = weights.roundedFrom.map { ", weights rounded from \($0)" } ?? ""
-        return "\(context.device), bf16\(rounded)\(path == .generic ? ", generic kernels" : "")"
+        return "\(context.device), \(precision.rawValue)\(rounded)\(path == .generic ? ", generic kernels" : "")"
             + (fusion == .none ? "" : ", fusion \(fusion.rawValue)")
     }
 
     package var device: Device { context.device }
+
+    /// Why the model cannot be run at a precision here; nil where it can.
+    package func obstacle(to precision: MatrixPrecision) -> String? {
+        guard precision == .float8 else { return nil }
+        guard decoding == .layers, fusion != .full else { return "8-bit codes go with neither full fusion nor the resident decode kernel" }
+        return Float8Layers.obstacle(spec, isHopper: path != .generic && context.isHopper())
+    }
 
     public var preferredBatchTokens: Int { min(32_768, groupRows) }
     /// One that is computed, one behind it in the stream, one that is being put together.
@@ -149,20 +175,26 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
                 pass.ids, table: weights.embedding, scale: embeddingScale, norm: weights.layers[0].attentionNorm, x: space.x, h: space.h)
         }
         try mark(.embed)
+        let codes = try coded.map { _ in try Float8Rows(space, on: context) }
         for index in 0..<(count ?? weights.layers.count) {
-            try project(index, pass, space, sums)
+            try project(index, pass, space, sums, codes)
             try attend(index, pass, space)
             let isLast = index == weights.layers.count - 1
-            try finish(index, space, sums, next: isLast ? (finalNorm ? weights.finalNorm : nil) : weights.layers[index + 1].attentionNorm)
+            try finish(
+                index, space, sums, codes, next: isLast ? (finalNorm ? weights.finalNorm : nil) : weights.layers[index + 1].attentionNorm)
             try eachLayer(index)
         }
         return sums
     }
 
     /// Queries, keys and values of all rows, queries and keys normed and rotated.
-    private func project(_ index: Int, _ pass: DevicePass, _ space: PassSpace, _ sums: RowSums?) throws {
+    private func project(_ index: Int, _ pass: DevicePass, _ space: PassSpace, _ sums: RowSums?, _ codes: Float8Rows?) throws {
         let layer = weights.layers[index]
         let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
+        if let coded, let codes, coded.contains(index) {
+            try coded.project(index, codes, positions: pass.positions, into: space.queryKeyValue)
+            return try mark(.queryKeyValue)
+        }
         if let fused {
             try fused.project(
                 index, sums == nil ? space.h : space.x, layer.queryKeyValue, queryHeads: h, keyHeads: g, positions: pass.positions, sums: sums,
@@ -180,7 +212,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     }
 
     /// What follows attention in a layer; `space.h` is then the residual stream's norm by `next`.
-    func finish(_ index: Int, _ space: PassSpace, _ sums: RowSums?, next: DeviceTensor?) throws {
+    func finish(_ index: Int, _ space: PassSpace, _ sums: RowSums?, _ codes: Float8Rows? = nil, next: DeviceTensor?) throws {
         let layer = weights.layers[index]
         if let fused, let sums {
             try fused.finish(index, layer, space, sums, mark: mark)
@@ -191,14 +223,27 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         }
         _ = try context.gemm(space.attended, layer.output, path: path, into: space.branch)
         try mark(.output)
-        try rowKernels.addBranch(space.branch, norm: layer.attentionOutputNorm, to: space.x, next: layer.feedForwardNorm, h: space.h)
-        try mark(.residual)
-        _ = try context.gatedMLP(space.h, weights: layer.gateUp, activation: spec.activation.gate, path: path, into: space.gated)
-        try mark(.gateUp)
-        _ = try context.gemm(space.gated, layer.down, path: path, into: space.branch)
+        // Rows go on as codes where the products behind them take those.
+        func add(norm: DeviceTensor?, next: DeviceTensor?, for reader: Int) throws {
+            if let coded, let codes, let next, coded.contains(reader) {
+                try rowKernels.addBranch(space.branch, norm: norm, to: space.x, next: next, codes: codes, bound: coded.gatedBound(reader))
+            } else {
+                try rowKernels.addBranch(space.branch, norm: norm, to: space.x, next: next, h: space.h)
+            }
+            try mark(.residual)
+        }
+        try add(norm: layer.attentionOutputNorm, next: layer.feedForwardNorm, for: index)
+        if let coded, let codes, coded.contains(index) {
+            try coded.gateUp(index, codes)
+            try mark(.gateUp)
+            try coded.down(index, codes, into: space.branch)
+        } else {
+            _ = try context.gatedMLP(space.h, weights: layer.gateUp, activation: spec.activation.gate, path: path, into: space.gated)
+            try mark(.gateUp)
+            _ = try context.gemm(space.gated, layer.down, path: path, into: space.branch)
+        }
         try mark(.down)
-        try rowKernels.addBranch(space.branch, norm: layer.feedForwardOutputNorm, to: space.x, next: next, h: space.h)
-        try mark(.residual)
+        try add(norm: layer.feedForwardOutputNorm, next: next, for: index + 1)
     }
 
     /// Notes that a step has just been put into the stream, where someone measures.

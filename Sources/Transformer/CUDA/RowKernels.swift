@@ -68,6 +68,18 @@ struct RowKernels: Sendable {
             h.address, spec.normEpsilon, Int32(rows))
     }
 
+    /// x += y, or x += norm(y, w1); norm(x, w2) as codes with a scale for each row. `bound` times a row's sum of squares is the scale of what is gated
+    /// behind it.
+    func addBranch(
+        _ y: DeviceTensor, norm branch: DeviceTensor?, to x: DeviceTensor, next: DeviceTensor, codes: Float8Rows, bound: Float
+    ) throws {
+        let rows = x.shape[0]
+        let (variant, loaded) = try kernel(.residualCodes(isSandwich: branch != nil))
+        try loaded.kernel.launch(
+            launch(variant, rows: rows), on: context.stream, x.address, y.address, branch?.address ?? DeviceAddress(bits: 0), next.address,
+            x.address, codes.codes.address, spec.normEpsilon, Int32(rows), codes.scales.address, codes.gatedScales.address, bound)
+    }
+
     /// norm(x, w) of each sequence's last or first row, or the mean of norm(x, w) over its rows. offsets [S + 1] int32, pooled [S, C] fp32.
     func pool(
         _ x: DeviceTensor, offsets: DeviceTensor, norm weight: DeviceTensor, pooling: EncoderHead.Pooling, into pooled: DeviceTensor
@@ -137,6 +149,7 @@ package struct RowsVariant: KernelVariant {
         case embedSums(parts: Int)
         case takeSums(parts: Int)
         case residual(isSandwich: Bool, hasNext: Bool)
+        case residualCodes(isSandwich: Bool)
         case pool(EncoderHead.Pooling)
         case normalize
         case cache
@@ -176,7 +189,7 @@ package struct RowsVariant: KernelVariant {
     package var entry: String {
         switch kind {
         case .embed, .take, .embedSums, .takeSums: "apus_rows_embed"
-        case .residual: "apus_rows_residual"
+        case .residual, .residualCodes: "apus_rows_residual"
         case .pool: "apus_rows_pool"
         case .normalize: "apus_rows_normalize"
         case .cache: "apus_rows_cache"
@@ -187,8 +200,10 @@ package struct RowsVariant: KernelVariant {
         // Kinds that do not care take what the others have, so that one compilation serves them all.
         var (isSandwich, hasNext, pool) = (self.isSandwich, true, 0)
         var (parts, next) = (4, 1)
+        var output = DType.bfloat16
         switch kind {
         case .residual(let sandwich, let next): (isSandwich, hasNext) = (sandwich, next)
+        case .residualCodes(let sandwich): (isSandwich, output) = (sandwich, .float8E4M3)
         case .embedSums(let count), .takeSums(let count): (parts, next) = (count, 2)
         case .pool(.mean): pool = 1
         case .pool(.firstToken): pool = 2
@@ -196,7 +211,7 @@ package struct RowsVariant: KernelVariant {
         }
         return KernelConstants([
             "ROWS_COLUMNS": columns, "ROWS_LANES": lanes, "ROWS_BLOCK": threadCount, "ROWS_RESIDUAL": residualType.kernelNumber,
-            "ROWS_BRANCH": 0, "ROWS_OUTPUT": 0, "ROWS_WEIGHT": DType.float32.kernelNumber,
+            "ROWS_BRANCH": 0, "ROWS_OUTPUT": output.kernelNumber, "ROWS_WEIGHT": DType.float32.kernelNumber,
             "ROWS_TABLE": takes ? residualType.kernelNumber : 0,
             "ROWS_UNIT_OFFSET": unitOffset ? 1 : 0, "ROWS_SANDWICH": isSandwich ? 1 : 0, "ROWS_NEXT": hasNext ? next : 0, "ROWS_PARTS": parts,
             "ROWS_POOL": pool,

@@ -55,6 +55,25 @@ struct WeightUpload {
         return PackedGatedWeights(tensor, intermediateSize: rows)
     }
 
+    /// Gate and up in bf16, interleaved eight rows at a time, in the order that products of codes take: see Kernels/Operators/GemmHopper.cu.
+    static func gatedForCodes(_ gate: WeightMatrix, _ up: WeightMatrix, to tensor: DeviceTensor, on stream: Stream) throws {
+        let row = gate.columns * 2
+        let packed = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * gate.rows * row, alignment: 64)
+        defer { packed.deallocate() }
+        for (half, matrix) in [gate, up].enumerated() {
+            withBrainFloats(matrix, folding: nil) { source in
+                for output in 0..<matrix.rows {
+                    let place = GatedCodeOrder.place(output)
+                    let target = (place / 8 * 16 + half * 8 + place % 8) * row
+                    packed[target..<target + row].copyBytes(from: source[output * row..<(output + 1) * row])
+                }
+            }
+        }
+        try stream.upload(UnsafeRawBufferPointer(packed), to: tensor.region)
+        // The copy may still read what it was given until the stream has passed it.
+        try stream.synchronize()
+    }
+
     private mutating func note(_ matrix: WeightMatrix) {
         if matrix.type != APUS_BF16 { roundedTypes.insert(matrix.typeName) }
     }
@@ -75,6 +94,15 @@ struct WeightUpload {
         if let factors { for index in values.indices { values[index] *= factors[index % factors.count] } }
         let bits = values.map { BFloat16($0).bitPattern.littleEndian }
         try bits.withUnsafeBytes(body)
+    }
+}
+
+/// Where products of codes want the weights of an output, so that their results come in order.
+package enum GatedCodeOrder {
+    /// Output 16 i + 4 q + e comes from place 16 i + 2 q + e, for e above 1 from 16 i + 2 q + e + 6.
+    package static func place(_ output: Int) -> Int {
+        let (q, e) = (output % 16 / 4, output % 4)
+        return output / 16 * 16 + 2 * q + (e < 2 ? e : e + 6)
     }
 }
 

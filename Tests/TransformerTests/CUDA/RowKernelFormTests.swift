@@ -12,7 +12,7 @@ import Transformer
 
     private static let kinds: [RowsVariant.Kind] = [
         .embed, .take, .residual(isSandwich: true, hasNext: true), .residual(isSandwich: false, hasNext: true),
-        .residual(isSandwich: true, hasNext: false),
+        .residual(isSandwich: true, hasNext: false), .residualCodes(isSandwich: true), .residualCodes(isSandwich: false),
         .pool(.lastToken), .pool(.mean), .pool(.firstToken), .normalize, .cache,
     ]
 
