@@ -72,6 +72,14 @@ package struct ModelVerifier {
         }
     }
 
+    /// Gives the executor what it must refuse, and more than its memory holds; on a GPU only.
+    package func runFaults(report: (Check) throws -> Void) throws {
+        guard let device = executor as? CUDAExecutor else {
+            throw TransformerError(.unsupportedModel, "faults are checked on a GPU, and the model runs on \(executor.deviceDescription)")
+        }
+        try DeviceFaultVerifier(model: model, device: device, seed: seed).run(report: report)
+    }
+
     private func stepwise(_ ids: [Int32]) throws -> [Float] {
         let session = try executor.makeSession()
         var last: [Float] = []

@@ -25,12 +25,16 @@ struct VerifyCommand: AsyncParsableCommand {
             visibility: .hidden))
     var fault: DeviceVerifier.Fault?
 
+    @Flag(help: "Give the GPU's executor what it must refuse, and more than its memory holds, instead. Takes nearly all of that memory for a moment.")
+    var faults = false
+
     @Flag(help: "Verify the operators on a GPU instead of a model.")
     var operators = false
 
     @OptionGroup(title: "Options of --operators") var cases: OperatorCaseArguments
 
     func validate() throws {
+        if operators, faults { throw ValidationError("give --operators or --faults, not both") }
         if operators, model.model != nil { throw ValidationError("--operators verifies no model; leave '\(model.model ?? "")' out") }
     }
 
@@ -48,7 +52,8 @@ struct VerifyCommand: AsyncParsableCommand {
         var checks = 0
         for model in loaded {
             try Output.standard.writeLine("\(model.name) on \(model.executor.deviceDescription), seed \(seed)")
-            try ModelVerifier(model: model, seed: seed).run(fault: fault) { check in
+            let verifier = ModelVerifier(model: model, seed: seed)
+            func report(_ check: ModelVerifier.Check) throws {
                 checks += 1
                 if !check.passes { failures += 1 }
                 let relation = check.isLowerBound ? "at least" : "at most"
@@ -58,6 +63,7 @@ struct VerifyCommand: AsyncParsableCommand {
                 )
                 try Output.standard.flush()
             }
+            if faults { try verifier.runFaults(report: report) } else { try verifier.run(fault: fault, report: report) }
         }
         try Output.standard.writeLine("\(checks) checks, \(failures) failed")
         try Output.standard.close()
