@@ -21,16 +21,20 @@ extension EmbedBenchmark {
     ) throws -> BenchmarkReport {
         let spec = executor.spec
         let weightBytes = 2 * Double(EmbedWork.matrixParameters(spec))
-        let groups = rows.map { row in
+        let groups = rows.reduce(into: [[Row]]()) { groups, row in
+            if let last = groups.last?.first, last.shape == row.shape { groups[groups.count - 1].append(row) } else { groups.append([row]) }
+        }.map { same in
+            let row = same[0]
             let work = Work(
                 operations: row.work.trueOperations, bytes: weightBytes + Double(row.shape.tokens * (4 + 2 * spec.hiddenSize)),
                 items: Double(row.shape.tokens), itemName: "tokens")
-            var all = [
+            var all = same.map { row in
                 BenchmarkRow(
-                    name: "apus", role: .ours, samples: row.samples, check: .unchecked("apus verify holds it against the CPU"),
+                    name: row.precision == .bfloat16 ? "apus" : "apus \(row.precision.rawValue)", role: .ours, samples: row.samples,
+                    check: .unchecked("apus verify holds it against the CPU"),
                     note: row.steps.sorted { $0.seconds > $1.seconds }.prefix(3).map { "\($0.name) \(Int(($0.seconds * 1e6).rounded())) us" }
                         .joined(separator: ", "))
-            ]
+            }
             all += peers.filter { $0.shape == row.shape.description }.map {
                 BenchmarkRow(name: $0.name, role: .peer, samples: [$0.seconds], check: .unchecked("random weights of its own"))
             }

@@ -32,6 +32,7 @@ package struct EmbedBenchmark {
 
     package struct Row: Sendable {
         package let shape: Shape
+        package let precision: MatrixPrecision
         /// Seconds a batch, of each counted run and in all.
         package let samples: [Double]
         package let seconds: Spread
@@ -40,6 +41,8 @@ package struct EmbedBenchmark {
         package let hostSeconds: Double
         /// Seconds of each step and its runs in one batch, slowed by the measuring; empty unless asked for.
         package let steps: [(name: String, seconds: Double, count: Int)]
+        /// Of the batch, one behind the other.
+        package let vectors: [Float]
 
         package var tokensPerSecond: Double { Double(shape.tokens) / seconds.median }
         package var operationsPerSecond: Double { work.trueOperations / seconds.median }
@@ -63,6 +66,7 @@ package struct EmbedBenchmark {
         var marks: [Event] = []
         var host: [Double] = []
         var waiting: [EncodingTask] = []
+        var vectors: [Float] = []
         for _ in 0..<runs + warmups {
             if waiting.count == 3 { _ = try waiting.removeFirst().wait() }
             let start = clock.now
@@ -72,13 +76,25 @@ package struct EmbedBenchmark {
             try executor.context.stream.record(mark)
             marks.append(mark)
         }
-        for task in waiting { _ = try task.wait() }
+        for task in waiting { vectors = try task.wait() }
         try executor.context.stream.synchronize()
         let times = try (warmups..<marks.count).map { try marks[$0].elapsed(since: marks[$0 - 1]) / .seconds(1) }
         guard let seconds = Spread(times) else { throw TransformerError(.invalidSpec, "nothing was measured") }
         return Row(
-            shape: shape, samples: times, seconds: seconds, work: EmbedWork(spec: executor.spec, length: shape.length, count: shape.count),
-            hostSeconds: Spread(Array(host.dropFirst(warmups)))?.median ?? 0, steps: profiles ? try profile(batch) : [])
+            shape: shape, precision: executor.precision, samples: times, seconds: seconds,
+            work: EmbedWork(spec: executor.spec, length: shape.length, count: shape.count),
+            hostSeconds: Spread(Array(host.dropFirst(warmups)))?.median ?? 0, steps: profiles ? try profile(batch) : [],
+            vectors: vectors)
+    }
+
+    /// The lowest cosine of a text's vector with that of the same text in other rows; nil where these are of other texts.
+    package static func lowestCosine(_ row: Row, _ other: Row) -> Double? {
+        guard row.shape == other.shape, row.vectors.count == other.vectors.count, row.vectors.count % row.shape.count == 0 else { return nil }
+        let width = row.vectors.count / row.shape.count
+        return (0..<row.shape.count).map { text in
+            let range = text * width..<(text + 1) * width
+            return VectorComparison.cosine(row.vectors[range], other.vectors[range])
+        }.min()
     }
 
     private func profile(_ batch: TokenBatch) throws -> [(name: String, seconds: Double, count: Int)] {

@@ -35,6 +35,12 @@ struct BenchEmbedCommand: AsyncParsableCommand {
     @Option(help: "Where the folder with random weights is kept; a temporary folder, removed at the end, when left out.")
     var workspace: String?
 
+    @Option(help: "bf16 or fp8; may be given more than once. Both, where the GPU has both, when left out.")
+    var precision: [MatrixPrecision] = []
+
+    @Flag(help: "Measure the start too, with an empty cache of kernels and with a full one.")
+    var coldStart = false
+
     @Flag(help: "Show what each kind of kernel takes.")
     var profile = false
 
@@ -68,7 +74,8 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         defer { if workspace == nil { try? FileManager.default.removeItem(atPath: folder) } }
         let modelFolder = try await modelFolder(folder)
         let opened = clock.now
-        let loaded = try LoadedModel(folder: modelFolder, options: device.options, groupRows: groupRows)
+        var precisions = precision.isEmpty ? [.bfloat16] : precision
+        let loaded = try load(modelFolder, precisions[0])
         guard let executor = loaded.executor as? CUDAExecutor else {
             throw ValidationError("bench embed measures a GPU, and there is none to use here; bench cpu measures the CPU")
         }
@@ -76,17 +83,28 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         let ready = clock.now
         _ = try executor.encode(TokenBatch([[1, 2, 3]]), head: head)
         let first = clock.now
+        if precision.isEmpty {
+            if let obstacle = executor.obstacle(to: .float8) { Notice.write("no fp8 here: \(obstacle)") } else { precisions.append(.float8) }
+        }
 
         let benchmark = EmbedBenchmark(executor, head: head)
+        let others = try precisions.dropFirst().map { precision in
+            guard let other = try load(modelFolder, precision).executor as? CUDAExecutor else {
+                throw ValidationError("the model went to another device the second time")
+            }
+            return EmbedBenchmark(other, head: head)
+        }
         var rows: [EmbedBenchmark.Row] = []
-        for shape in try parsedShapes() { rows.append(try benchmark.measure(shape, runs: runs, profiles: profile)) }
+        for shape in try parsedShapes() {
+            for benchmark in [benchmark] + others { rows.append(try benchmark.measure(shape, runs: runs, profiles: profile)) }
+        }
         let peers = try peer.flatMap {
             try PeerCommand(commandLine: $0).embedFigures(shapes: shapes.split(separator: ",").map(String.init))
         }
         let text = EmbedReport(
             title: model ?? preset, device: executor.deviceDescription, peak: executor.peakOperationsPerSecond,
             matrixRate: try benchmark.matrixRate()?.median, loading: (ready - opened) / .seconds(1), firstVector: (first - ready) / .seconds(1),
-            rows: rows, peers: peers)
+            starts: coldStart ? try EmbedStart.measure(executor, weights: loaded.weights, head: head) : nil, rows: rows, peers: peers)
         let output = Output.standard
         for line in text.lines { try output.writeLine(line) }
         let report = try benchmark.report(
@@ -95,6 +113,12 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         try reports.write(report)
         if let baseline { try output.write("\n" + BenchmarkComparison(baseline: baseline, present: report).text) }
         try output.close()
+    }
+
+    private func load(_ folder: ModelFolder, _ precision: MatrixPrecision) throws -> LoadedModel {
+        var options = device.options
+        options.precision = precision
+        return try LoadedModel(folder: folder, options: options, groupRows: groupRows)
     }
 
     private func modelFolder(_ folder: String) async throws -> ModelFolder {

@@ -1,5 +1,6 @@
 import Benchmarking
 import Foundation
+import Transformer
 
 /// What `bench embed` prints for people; files are written by the suite's report.
 struct EmbedReport {
@@ -13,6 +14,9 @@ struct EmbedReport {
     let loading: Double
     /// Seconds of the first vector, kernels compiled or read from the cache.
     let firstVector: Double
+    /// The same with an empty cache of kernels, and with that full.
+    let starts: (cold: EmbedStart, warm: EmbedStart)?
+    /// One for each shape and precision, those of a shape behind one another.
     let rows: [EmbedBenchmark.Row]
     let peers: [EmbedBenchmark.PeerFigure]
 
@@ -21,16 +25,31 @@ struct EmbedReport {
         lines.append(
             "weights on the GPU after \(String(format: "%.2f", loading)) s, first vector \(String(format: "%.2f", firstVector)) s later"
                 + (matrixRate.map { String(format: "; a product of 8192 x 8192 x 8192 runs at %.0f TFLOP/s", $0 / 1e12) } ?? ""))
-        lines.append("shape         ms (p10, p90)              tok/s    TFLOP/s   MFU  as published  of the product  host ms")
+        if let starts {
+            func text(_ start: EmbedStart) -> String {
+                String(format: "weights %.2f s, first vector %.2f s later", start.loading, start.firstVector)
+            }
+            lines.append("cold start, kernels compiled: \(text(starts.cold)); kernels from the cache: \(text(starts.warm))")
+        }
+        lines.append("MFU is of bf16's rate on paper, by the model's own work, and as the published benchmark counts it; both precisions alike")
+        lines.append("shape               ms (p10, p90)              tok/s    TFLOP/s   MFU  as published  of the product  host ms")
         for row in rows {
             let time = String(format: "%.3f (%.3f, %.3f)", row.seconds.median * 1e3, row.seconds.p10 * 1e3, row.seconds.p90 * 1e3)
             lines.append(
-                row.shape.description.padding(toLength: 12, withPad: " ", startingAt: 0)
+                "\(row.shape) \(row.precision.rawValue)".padding(toLength: 18, withPad: " ", startingAt: 0)
                     + "  " + time.padding(toLength: 24, withPad: " ", startingAt: 0) + "  "
                     + Format.count(row.tokensPerSecond).padding(toLength: 9, withPad: " ", startingAt: 0)
                     + String(format: "%5.0f    ", row.operationsPerSecond / 1e12) + percent(row.operationsPerSecond, of: peak) + "  "
                     + percent(row.publishedOperationsPerSecond, of: peak) + "         " + percent(row.operationsPerSecond, of: matrixRate)
                     + String(format: "           %.2f", row.hostSeconds * 1e3))
+            if let exact = rows.first(where: { $0.shape == row.shape && $0.precision == .bfloat16 }), row.precision != .bfloat16,
+                let cosine = EmbedBenchmark.lowestCosine(row, exact)
+            {
+                lines.append(
+                    String(
+                        format: "    %.2f x bf16; lowest cosine of a text with its vector there: %.5f", exact.seconds.median / row.seconds.median,
+                        cosine))
+            }
             for peer in peers where peer.shape == row.shape.description {
                 lines.append(
                     String(
