@@ -98,8 +98,14 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         for shape in try parsedShapes() {
             for benchmark in [benchmark] + others { rows.append(try benchmark.measure(shape, runs: runs, profiles: profile)) }
         }
-        let peers = try peer.flatMap {
-            try PeerCommand(commandLine: $0).embedFigures(shapes: shapes.split(separator: ",").map(String.init))
+        let peers = peer.flatMap { command in
+            do {
+                return try PeerCommand(commandLine: command).embedFigures(shapes: shapes.split(separator: ",").map(String.init))
+            } catch {
+                // Our own figures are there, whatever becomes of a peer's.
+                Notice.write("\(error)")
+                return []
+            }
         }
         let text = EmbedReport(
             title: model ?? preset, device: executor.deviceDescription, peak: executor.peakOperationsPerSecond,
