@@ -33,7 +33,7 @@ package struct Float8LayerVariant: KernelVariant {
         // As those of bf16: whole heads in a tile.
         if case .heads(256, _, _) = epilogue { return GEMMConfiguration(tileM: 64, tileN: 256, stages: 4, isPingPong: true) }
         if case .heads = epilogue { return GEMMConfiguration(tileM: 128, tileN: 128, stages: 5, isPingPong: true) }
-        if columns <= 1280, columns % 160 == 0 { return GEMMConfiguration(tileM: 128, tileN: 160, stages: 5, isPingPong: true, staging: 5) }
+        if columns <= 1280, columns % 160 == 0 { return GEMMConfiguration(tileM: 128, tileN: 160, stages: 5, isPingPong: true) }
         // With scales of columns 192 spill.
         if columns % 192 == 0, !hasColumnScales { return GEMMConfiguration(tileM: 128, tileN: 192, stages: 4, isPingPong: true, staging: 3) }
         return GEMMConfiguration(tileM: 128, tileN: 128, stages: 6, isPingPong: true)
