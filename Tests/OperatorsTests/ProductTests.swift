@@ -78,6 +78,16 @@ import Testing
         #expect(try CPUReference.gemm(a, b, bias: HostTensor([1, 2, 3, 4], shape: [4])).float32() == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4])
     }
 
+    /// The tensor cores' own sums are off by more than a result near zero forgives, whatever its type: they have to be asked for.
+    @Test func sumsAreExactUnlessFastOnesAreAskedFor() {
+        for k in [129, 640, 960, 2048, 2049, 8192] {
+            #expect(Float8Accumulation.automatic.promotes(k: k))
+            #expect(Float8Accumulation.exact.promotes(k: k))
+            #expect(!Float8Accumulation.fast.promotes(k: k))
+        }
+        #expect(!Float8Accumulation.automatic.promotes(k: 128))
+    }
+
     @Test func aNaNStaysInItsRow() throws {
         var values = try HostTensor.ramp([4, 9]).float32()
         values[2 * 9] = .nan

@@ -37,6 +37,20 @@ import Testing
         #expect(Array(y[6...]) == [0, 1])
     }
 
+    /// Pieces are whole vectors, none is empty, together they are the row, and no more of them than two for each multiprocessor.
+    @Test(arguments: [(1, 1), (1, 4095), (1, 8192), (1, 151_936), (1, 262_144), (3, 100_001), (64, 151_936), (200, 151_936), (5000, 32_001)])
+    func piecesCoverARow(rows: Int, columns: Int) throws {
+        for count in [1, 50, 1024] where count <= columns {
+            let x = TensorDescription(.float32, [rows, columns], on: .device(0))
+            let problem = try RowProblem("topK", x, count: count, on: .device(0))
+            let cut = RowCut(problem, count: count, multiprocessors: 132)
+            #expect(cut.columns % 16 == 0)
+            #expect((cut.pieces - 1) * cut.columns < columns && columns <= cut.pieces * cut.columns)
+            #expect(cut.pieces == 1 || rows * cut.pieces <= 264)
+            #expect(cut.pieces == 1 || cut.columns >= max(4096, 4 * count))
+        }
+    }
+
     @Test func softmaxNeedsATemperature() throws {
         let x = try HostTensor.ramp([2, 3])
         for temperature in [0, -1, Float.nan, .infinity] {

@@ -13,7 +13,7 @@ public enum Float8Accumulation: String, Sendable, Hashable, CaseIterable {
     /// The tensor cores' own sums, 5 to 20 percent faster: what other libraries call fast accumulation and leave to be asked for, too.
     case fast
 
-    func promotes(k: Int) -> Bool {
+    package func promotes(k: Int) -> Bool {
         switch self {
         case .automatic: k > 128
         case .exact: true

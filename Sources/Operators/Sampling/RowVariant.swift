@@ -47,16 +47,16 @@ struct RowVariant: KernelVariant {
 }
 
 /// How rows are cut so that their pieces fill the GPU: rows that fill it by themselves are not.
-struct RowCut {
+package struct RowCut {
     /// Pieces of a row.
-    let pieces: Int
+    package let pieces: Int
     /// Columns of a piece, whole vectors; the last piece may have fewer.
-    let columns: Int
+    package let columns: Int
 
     /// A block has a vector for each of its threads to read.
     private static let fewest = 4096
 
-    init(_ problem: RowProblem, count: Int = 1, multiprocessors: Int) {
+    package init(_ problem: RowProblem, count: Int = 1, multiprocessors: Int) {
         let most = max(1, 2 * multiprocessors / max(1, problem.rows))
         // Pieces of top k hand on all of their k, which shall be few of theirs.
         let wanted = max(1, min(most, problem.columns / max(Self.fewest, 4 * count)))
