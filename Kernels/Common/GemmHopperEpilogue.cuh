@@ -50,7 +50,6 @@ struct Epilogue {
     const Arguments& arguments;
     const TensorMap& mapC;
     const TensorMap& mapR;
-    const TensorMap& mapL;
     u32 stagingBase, residualBarrier, constants, residualPhase;
     int group, warp, lane;
     bool leader;
@@ -59,13 +58,12 @@ struct Epilogue {
         if (!leader) return;
         const int count = min(staging, chunks - first);
         const int weightBytes = GEMM_POST_NORM && first == 0 ? 4 * min(tileN, arguments.n - firstColumn) : 0;
-        barrierExpect(residualBarrier, count * chunkBytes * (GEMM_SPLIT ? 2 : 1) + weightBytes);
+        barrierExpect(residualBarrier, count * chunkBytes + weightBytes);
         if (weightBytes) loadBytes(constants, arguments.columnScale + firstColumn, weightBytes, residualBarrier);
         for (int i = 0; i < count; ++i) {
             const int c = first + i;
             const int column = firstColumn + (c % chunksAcross) * chunkColumns, row = firstRow + (c / chunksAcross) * 64;
             loadTile(stagingBase + i * chunkBytes, mapR, residualBarrier, column, row);
-            if (GEMM_SPLIT) loadTile(stagingBase + (staging + i) * chunkBytes, mapL, residualBarrier, column, row);
         }
     }
 
@@ -406,19 +404,14 @@ struct Epilogue {
                 for (int b = 0; b < chunkColumns / 8; b += 2) {  // 16 x 16 per warp and step
                     const u32 address =
                         base + swizzled<chunkRowBytes>(warp * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), b + (lane >> 4));
-                    u32 packed[4], residual[4], low[4];
+                    u32 packed[4], residual[4];
                     if (GEMM_RESIDUAL) loadMatrix4(residual, address);
-                    if (GEMM_SPLIT) loadMatrix4(low, address + staging * chunkBytes);
 #pragma unroll
                     for (int part = 0; part < 4; ++part) {
                         const int half = part & 1;
                         Float2 v;
                         if constexpr (GEMM_POST_NORM) {
-                            Float2 r = unpack2<output>(residual[part]);
-                            if (GEMM_SPLIT) {
-                                const Float2 rest = unpack2<output>(low[part]);
-                                r = {r.x + rest.x, r.y + rest.y};
-                            }
+                            const Float2 r = unpack2<output>(residual[part]);
                             const Float2 y = element(acc, mb, across, b + part / 2, half);
                             const Float2 w = columns.scale[b + part / 2];
                             v = {fmaf(y.x * scale[half], w.x, r.x), fmaf(y.y * scale[half], w.y, r.y)};
@@ -430,25 +423,14 @@ struct Epilogue {
                                 v.x += r.x;
                                 v.y += r.y;
                             }
-                            if (GEMM_SPLIT) {
-                                const Float2 rest = unpack2<output>(low[part]);
-                                v.x += rest.x;
-                                v.y += rest.y;
-                                if (GEMM_STATISTICS) squares[half] += v.x * v.x + v.y * v.y;
-                            }
                         }
                         packed[part] = pack2<output>(v.x, v.y);
-                        if (GEMM_SPLIT) {
-                            const Float2 w = unpack2<output>(packed[part]);
-                            low[part] = pack2<output>(v.x - w.x, v.y - w.y);
-                        }
-                        if (GEMM_STATISTICS && !GEMM_POST_NORM && !GEMM_SPLIT) {
+                        if (GEMM_STATISTICS && !GEMM_POST_NORM) {
                             const Float2 w = unpack2<output>(packed[part]);
                             squares[half] += w.x * w.x + w.y * w.y;
                         }
                     }
                     storeMatrix4(address, packed[0], packed[1], packed[2], packed[3]);
-                    if (GEMM_SPLIT) storeMatrix4(address + staging * chunkBytes, low[0], low[1], low[2], low[3]);
                 }
             }
             if (GEMM_STATISTICS && across == chunksAcross - 1) {
@@ -469,7 +451,6 @@ struct Epilogue {
                         const int c = chunk - buffer + i;
                         const int column = firstColumn + (c % chunksAcross) * chunkColumns, row = firstRow + (c / chunksAcross) * 64;
                         storeTile(mapC, stagingBase + i * chunkBytes, column, row);
-                        if (GEMM_SPLIT) storeTile(mapL, stagingBase + (staging + i) * chunkBytes, column, row);
                     }
                     storeCommit();
                 }

@@ -64,6 +64,17 @@ template <DType T> APUS_DEVICE Float2 unpack2(u32 pair) {
     else return unpackBF16(pair);
 }
 
+// A pair of fp32 values as two words of 16-bit halves, nothing lost: `high` holds the values rounded to bf16 (ties away from zero), `rest`
+// the bits that bring each back. Four instructions either way. A NaN may read as zero in `high` alone.
+APUS_DEVICE void splitHalves(Float2 v, u32& high, u32& rest) {
+    const u32 x = asBits(v.x) + 0x8000u, y = asBits(v.y) + 0x8000u;
+    high = __byte_perm(x, y, 0x7632);
+    rest = __byte_perm(x, y, 0x5410);
+}
+APUS_DEVICE Float2 joinHalves(u32 high, u32 rest) {
+    return {asFloat(__byte_perm(rest, high, 0x5410) - 0x8000u), asFloat(__byte_perm(rest, high, 0x7632) - 0x8000u)};
+}
+
 // ---- one value in memory ---------------------------------------------------------------------------------------
 
 template <DType T> APUS_DEVICE float loadOne(const void* base, i64 index) {

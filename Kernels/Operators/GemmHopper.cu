@@ -27,8 +27,6 @@
 //   0xff once and again before M changes, serve a chain of such products. Tiles of a row have neighbouring numbers and run at the
 //   same time, and a block goes through its tiles in order, so that the first unfinished row can always finish: no deadlock,
 //   as long as all blocks of the grid become resident (one an SM, as below).
-// GEMM_SPLIT (with a residual): residual and C are sums of two 16-bit tensors, twice the digits of one: C = v rounded, which the next
-//   product takes as it is, and what the rounding left, through mapL, in place. statistics hold the squares of v before it is rounded.
 // GEMM_EARLY 1: B does not depend on the launches before (weights), and its first tiles are asked for before the wait for them.
 // Gated: B holds gate and up rows interleaved by eight (rows 16 i .. 16 i + 7 gate, + 8 .. + 15 up, of outputs 8 i ..), so a
 // thread holds both of a pair; C is [M, N / 2]. With GEMM_B_RANK 4 the map interleaves an unpacked [2, N / 2, K] on the way.
@@ -47,14 +45,14 @@
 // Launch. Entry apus_gemm_hopper; block 128 * (1 + GEMM_CONSUMERS) threads; cluster = GEMM_CLUSTER_M * GEMM_CLUSTER_N blocks along x
 // (attribute set where it is 2); grid cluster * min(SMs / cluster, ceil(M / (tileM * clusterM)) * ceil(N / (tileN * clusterN)));
 // dynamic shared memory 1024 + stages * (tileM + tileN) * 128 + min(GEMM_STAGING, chunks) * consumers * 64 * chunk row bytes + 256
-// (no staging with the direct store, twice with GEMM_SPLIT), + 10 * GEMM_HEAD, + consumers * tileN * 4 with GEMM_POST_NORM; at most 232,448;
+// (no staging with the direct store), + 10 * GEMM_HEAD, + consumers * tileN * 4 with GEMM_POST_NORM; at most 232,448;
 // chunks = columns of a tile of C / chunk columns * 64-row blocks per warpgroup.
 // M of any size; K and N: rows of A, B, C 16-byte aligned, else GEMM_DIRECT_STORE for C and GemmGeneric.cu for A and B. Programmatic
 // stream serialisation is honoured. Maps (without interleave; 16-bit: dtype of the tensor; e4m3: uint8; L2 promotion 256):
 //   mapA  [M, K], box {128 bytes of K, GEMM_TILE_M / GEMM_CLUSTER_N}, swizzle 128
 //   mapB  [N, K], box {128 bytes of K, R}, swizzle 128, R = GEMM_TILE_N / GEMM_CLUSTER_M, halved where that is above 256;
 //         rank 4: dims {K, 8, 2, N / 16}, strides {row, N / 2 rows, 8 rows}, box {128 bytes, 8, 2, R / 16}
-//   mapC, mapR (residual), mapL  [M, N or N / 2], box {chunk columns, 64}, swizzle by chunk row bytes (128, 64 or 32);
+//   mapC, mapR (residual)  [M, N or N / 2], box {chunk columns, 64}, swizzle by chunk row bytes (128, 64 or 32);
 //         chunk columns: 16-bit C: 64, 32 or 16, the largest that divides outputs per wgmma block; f32: 32 or 16; e4m3: 128, 64 or 32
 // A map or pointer that the variant does not use may hold anything. columnScale and bias are 8-byte aligned.
 
@@ -152,11 +150,8 @@
 #ifndef GEMM_POST_NORM
 #define GEMM_POST_NORM 0
 #endif
-#ifndef GEMM_SPLIT
-#define GEMM_SPLIT 0
-#endif
 // Has the parameters behind rowStride.
-#define GEMM_FUSED (GEMM_ROW_SCALE == 3 || GEMM_HEAD || GEMM_POST_NORM || GEMM_SPLIT)
+#define GEMM_FUSED (GEMM_ROW_SCALE == 3 || GEMM_HEAD || GEMM_POST_NORM)
 #ifndef GEMM_EARLY
 #define GEMM_EARLY 0
 #endif
@@ -185,7 +180,6 @@ static_assert(!GEMM_DIRECT_STORE || !GEMM_FUSED, "norms want staged stores");
 static_assert(!GEMM_HEAD || (!GEMM_GATED && blockN % (GEMM_HEAD ? GEMM_HEAD : 1) == 0 && GEMM_HEAD % 16 == 0), "whole heads in a block");
 static_assert(!GEMM_HEAD || GEMM_COLUMN_SCALE == (GEMM_ROW_SCALE == 2 ? 1 : 0), "heads of codes have one scale for the weights");
 static_assert(!GEMM_POST_NORM || (GEMM_RESIDUAL && GEMM_COLUMN_SCALE == 2 && GEMM_GROUP == 1 && clusterSize == 1), "see GEMM_POST_NORM");
-static_assert(!GEMM_SPLIT || (GEMM_RESIDUAL && GEMM_OUTPUT != 2), "two halves of a 16-bit residual");
 static_assert(!GEMM_POST_NORM || (!GEMM_PROMOTE && !GEMM_BIAS && !GEMM_ACTIVATION), "a projection, its norm and the residual");
 static_assert(!GEMM_PROMOTE || GEMM_RESIDUAL_STEP == 0, "promoted sums take a residual before they start");
 static_assert(!GEMM_PINGPONG || consumers == 2, "ping-pong is for two warpgroups");
@@ -201,7 +195,7 @@ constexpr int chunkColumns = outBlock % widest == 0 ? widest : outBlock % (wides
 constexpr int chunkRowBytes = chunkColumns * outBytes, chunkBytes = 64 * chunkRowBytes;
 constexpr int chunksAcross = outTile / chunkColumns, chunks = chunksAcross * blocksM;
 constexpr int staging = GEMM_STAGING < chunks ? GEMM_STAGING : chunks;
-constexpr int stagingBytes = GEMM_DIRECT_STORE ? 0 : staging * chunkBytes * (GEMM_SPLIT ? 2 : 1);  // per warpgroup
+constexpr int stagingBytes = GEMM_DIRECT_STORE ? 0 : staging * chunkBytes;  // per warpgroup
 
 constexpr int bytesA = tileM * 128, bytesB = tileN * 128, stageBytes = bytesA + bytesB;
 constexpr int sliceRowsA = tileM / GEMM_CLUSTER_N, sliceRowsB = tileN / GEMM_CLUSTER_M;
@@ -263,10 +257,6 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                  u32* packets,              // [M, tiles of N]
                  u32* cleared,              // [M, tiles of N]
                  float eps
-#if GEMM_SPLIT
-                 ,
-                 const __grid_constant__ TensorMap mapL
-#endif
 #endif
 ) {
     extern __shared__ u8 dynamicShared[];
@@ -363,10 +353,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                                   , headWeights, frequencies, positions, packets, cleared, eps, 1.0f / kTotal, 1.0f / n
 #endif
         };
-#if !GEMM_SPLIT
-        const TensorMap& mapL = mapR;
-#endif
-        Epilogue epilogue{arguments, mapC, mapR, mapL, stagingBase + group * stagingBytes, residualBarrier(group),
+        Epilogue epilogue{arguments, mapC, mapR, stagingBase + group * stagingBytes, residualBarrier(group),
                           constants + (GEMM_POST_NORM ? group * tileN * 4 : 0), 0, group, warp, lane, threadIdx.x % 128 == 0};
         const auto release = [&](u32 slot) {
             if constexpr (clusterSize > 1) {

@@ -6,6 +6,7 @@
 //   apus_rows_residual   x' = x + y  (ROWS_SANDWICH 0)  or  x + norm(y, w1)  (ROWS_SANDWICH 1), rounded;  h = norm(x', w2)
 //   apus_rows_pool       per sequence norm(x, w) of its last or first row, or the mean of norm(x, w) over its rows, fp32
 //   apus_rows_normalize  the first `columns` of a row of fp32, divided by their length (at least 1e-12) where asked
+//   apus_rows_join       x' = x, as fp32
 //   apus_rows_cache      rows of keys and values out of a fused QKV buffer into a cache
 //
 // Shapes. ids [T] int32; table [V, C] ROWS_TABLE; x, x' [T, C] ROWS_RESIDUAL (may be one buffer: every row is read before it is
@@ -15,8 +16,9 @@
 // Operators/GemmHopper.cu: h is then [T, ROWS_PARTS] fp32, the sum and zeros behind it, and its weight is not read.
 // ROWS_OUTPUT 3 writes h as E4M3 codes, each row by its own largest value: h = code * scales[t]. bounds[t] = bound * sum of squares of h then
 // bounds products of two projections of the row, for who knows their norms (GEMM_OUTPUT 3 of Operators/GemmHopper.cu).
-// ROWS_SPLIT 1: x and x' are sums of two bf16 tensors, as GEMM_SPLIT has them: what x rounds to, and `plane` elements behind it the rest.
-// An id outside 0 .. V - 1 gives a row of NaN, a sequence of no rows a vector of zeros.
+// ROWS_SPLIT 1: x and x' are fp32 in two 16-bit tensors, as splitHalves (Common/Types.cuh) makes them: what x rounds to, and `plane` elements behind it the rest
+// (ROWS_TABLE_SPLIT 1: the table too, `tablePlane` elements). apus_rows_join makes one tensor of the two.
+// Null for ids stands for 0, 1, ...: x and table may then be one. An id outside 0 .. V - 1 gives a row of NaN, a sequence of no rows a vector of zeros.
 //
 // Mapping. ROWS_LANES threads own a row, 8 columns at a time: 16 lanes hold 640 columns in five whole pieces each, 32 lanes 1,024 in four. Above
 // 32 lanes a block owns one row. A block has ROWS_BLOCK threads and takes ROWS_BLOCK / ROWS_LANES rows; nothing loops, so a row's loads are
@@ -32,6 +34,7 @@
 //   pool, mean         block ROWS_BLOCK, grid T / ROWS_CHUNK + S; partial [T / ROWS_CHUNK + S, C] fp32; counters [S] uint32, all 0 before the
 //                      first launch, and again after every launch
 //   normalize          block 128, grid ceil(S / 4)
+//   join               block 256, grid ceil(elements / 8 / 256)
 //   cache              block 256, grid min(ceil(rows * width / 8 / 256), 8 * SMs)
 
 #include "apus_constants.h"
@@ -66,6 +69,9 @@
 #ifndef ROWS_TABLE
 #define ROWS_TABLE ROWS_WEIGHT
 #endif
+#ifndef ROWS_TABLE_SPLIT  // the table is a split residual itself
+#define ROWS_TABLE_SPLIT 0
+#endif
 #ifndef ROWS_UNIT_OFFSET  // 1: weights are 1 + w
 #define ROWS_UNIT_OFFSET 0
 #endif
@@ -93,6 +99,7 @@ constexpr DType tableType = static_cast<DType>(ROWS_TABLE);
 constexpr int columns = ROWS_COLUMNS, lanes = ROWS_LANES, pieces = columns / 8, perLane = ceilDivide(pieces, lanes);
 constexpr int rowsPerBlock = ROWS_BLOCK / lanes;
 constexpr bool whole = pieces % lanes == 0;
+static_assert(!ROWS_TABLE_SPLIT || ROWS_SPLIT, "rows are taken from a residual of the same kind");
 static_assert(columns % 8 == 0 && ROWS_BLOCK % lanes == 0 && ROWS_BLOCK >= 32, "whole pieces, whole rows, whole warps");
 static_assert(lanes == 16 || lanes == 32 || ((lanes == 64 || lanes == 128 || lanes == 256) && rowsPerBlock == 1),
               "a row has 16 or 32 lanes, or a block");
@@ -150,26 +157,26 @@ template <DType T> APUS_DEVICE void hold(Piece<T>& p) {
 // The residual: one tensor, or the two of a split one.
 APUS_DEVICE Piece<residualType> loadResidual(const void* x, i64 column, i64 plane) {
     if constexpr (ROWS_SPLIT) {
-        float v[8], rest[8];
-        unpackPiece<DType::bf16>(v, loadPiece<DType::bf16>(x, column));
-        unpackPiece<DType::bf16>(rest, loadPiece<DType::bf16>(x, column + plane));
+        const Piece<DType::bf16> high = loadPiece<DType::bf16>(x, column), rest = loadPiece<DType::bf16>(x, column + plane);
+        Piece<residualType> p;
 #pragma unroll
-        for (int j = 0; j < 8; ++j) v[j] += rest[j];
-        return packPiece<residualType>(v);
+        for (int i = 0; i < 4; ++i) {
+            const Float2 v = joinHalves(high.words[i], rest.words[i]);
+            p.words[2 * i] = asBits(v.x);
+            p.words[2 * i + 1] = asBits(v.y);
+        }
+        return p;
     } else {
         return loadPiece<residualType>(x, column);
     }
 }
 APUS_DEVICE void storeResidual(void* x, i64 column, i64 plane, const Piece<residualType>& p) {
     if constexpr (ROWS_SPLIT) {
-        float v[8], high[8], rest[8];
-        unpackPiece<residualType>(v, p);
-        const Piece<DType::bf16> rounded = packPiece<DType::bf16>(v);
-        unpackPiece<DType::bf16>(high, rounded);
+        Piece<DType::bf16> high, rest;
 #pragma unroll
-        for (int j = 0; j < 8; ++j) rest[j] = v[j] - high[j];
-        storePiece<DType::bf16>(x, column, rounded);
-        storePiece<DType::bf16>(x, column + plane, packPiece<DType::bf16>(rest));
+        for (int i = 0; i < 4; ++i) splitHalves({asFloat(p.words[2 * i]), asFloat(p.words[2 * i + 1])}, high.words[i], rest.words[i]);
+        storePiece<DType::bf16>(x, column, high);
+        storePiece<DType::bf16>(x, column + plane, rest);
     } else {
         storePiece<residualType>(x, column, p);
     }
@@ -306,18 +313,11 @@ using namespace apus;
 
 extern "C" __global__ void __launch_bounds__(ROWS_BLOCK)
 apus_rows_embed(const int* ids, const void* table, const void* weight, void* x, void* h, float scale, float eps, int tokens, int vocabulary
-                ROWS_SCALES
-#if ROWS_SPLIT
-                , i64 plane
-#endif
-) {
-#if !ROWS_SPLIT
-    constexpr i64 plane = 0;
-#endif
+                ROWS_SCALES, i64 plane, i64 tablePlane) {
     afterPredecessors();
     const i64 row = static_cast<i64>(blockIdx.x) * rowsPerBlock + threadIdx.x / lanes;
     const bool active = row < tokens;
-    const int id = active ? ids[row] : 0;
+    const int id = !active ? 0 : ids ? ids[row] : static_cast<int>(row);
     const bool known = id >= 0 && id < vocabulary;
     Piece<residualType> kept[perLane];
     float squares = 0.0f;
@@ -326,7 +326,11 @@ apus_rows_embed(const int* ids, const void* table, const void* weight, void* x, 
         const int piece = laneOf() + i * lanes;
         if (!active || !inside(piece)) continue;
         float v[8];
-        if (known) unpackPiece<tableType>(v, loadPiece<tableType>(table, static_cast<i64>(id) * columns + piece * 8));
+        if (known) {
+            const i64 from = static_cast<i64>(id) * columns + piece * 8;
+            if constexpr (ROWS_TABLE_SPLIT) unpackPiece<residualType>(v, loadResidual(table, from, tablePlane));
+            else unpackPiece<tableType>(v, loadPiece<tableType>(table, from));
+        }
 #pragma unroll
         for (int j = 0; j < 8; ++j) v[j] = known ? v[j] * scale : asFloat(0x7fc00000u);
         kept[i] = packPiece<residualType>(v);
@@ -344,14 +348,7 @@ apus_rows_residual(const void* x, const void* y,
                    const void* nextWeight,    // [C], of norm(x')
                    void* sum,                 // x'
                    void* h, float eps, int tokens
-                   ROWS_SCALES
-#if ROWS_SPLIT
-                   , i64 plane
-#endif
-) {
-#if !ROWS_SPLIT
-    constexpr i64 plane = 0;
-#endif
+                   ROWS_SCALES, i64 plane) {
     afterPredecessors();
     const i64 row = static_cast<i64>(blockIdx.x) * rowsPerBlock + threadIdx.x / lanes;
     const bool active = row < tokens;
@@ -409,14 +406,7 @@ apus_rows_pool(const void* x, const void* weight, const int* offsets,
                float* out,       // [S, C]
                float* partial,   // [T / ROWS_CHUNK + S, C], mean only
                u32* counters,    // [S], mean only
-               float eps, int sequences
-#if ROWS_SPLIT
-               , i64 plane
-#endif
-) {
-#if !ROWS_SPLIT
-    constexpr i64 plane = 0;
-#endif
+               float eps, int sequences, i64 plane) {
     afterPredecessors();
     const int group = threadIdx.x / lanes;
     // One row, normalised and weighted, added to `total`; all threads of the block take part.
@@ -520,6 +510,16 @@ apus_rows_pool(const void* x, const void* weight, const int* offsets,
         }
         if (threadIdx.x == 0) counters[sequence] = 0;
     }
+}
+
+// out = x, `count` elements, a multiple of 8.
+extern "C" __global__ void __launch_bounds__(256) apus_rows_join(const void* x, float* out, i64 count, i64 plane) {
+    afterPredecessors();
+    const i64 element = (static_cast<i64>(blockIdx.x) * 256 + threadIdx.x) * 8;
+    if (element >= count) return;
+    float v[8];
+    unpackPiece<residualType>(v, loadResidual(x, element, plane));
+    storePiece<DType::f32>(out, element, packPiece<DType::f32>(v));
 }
 
 // out[s, 0 .. count) = in[s, 0 .. count), divided by its length where `unit` is not 0. A warp a row.

@@ -48,8 +48,8 @@ struct DeviceArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "What the GPU's products do of the norms: none, heads or full. Only none is verified.", visibility: .hidden))
-    var fusion: PrefillFusion = .none
+            "What the GPU's products do of the norms: none, heads or full; full for embedding models when left out.", visibility: .hidden))
+    var fusion: PrefillFusion?
 
     var options: ModelOptions {
         var options = ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads, cpuPrecision: cpuPrecision)

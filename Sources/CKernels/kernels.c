@@ -92,6 +92,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Operators/SoftmaxTopK.cu")
 #embed "../../Kernels/Operators/SoftmaxTopK.cu" suffix(, )
     END
+    BEGIN("Prefill/LayerHopper.cu")
+#embed "../../Kernels/Prefill/LayerHopper.cu" suffix(, )
+    END
     BEGIN("Prefill/Rows.cu")
 #embed "../../Kernels/Prefill/Rows.cu" suffix(, )
     END

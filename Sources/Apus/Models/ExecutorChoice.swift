@@ -51,7 +51,7 @@ struct ExecutorChoice {
         DispatchQueue.concurrentPerform(iterations: devices.count) { index in
             let result = Result {
                 try CUDAExecutor(
-                    spec: spec, weights: weights, device: devices[index], path: options.kernels, fusion: options.fusion,
+                    spec: spec, weights: weights, device: devices[index], path: options.kernels, fusion: options.fusion ?? .none,
                     precision: options.precision, groupRows: groupRows, decoding: options.decoding, decodeWeights: options.decodeWeights)
             }
             results.withLock { $0[index] = result }

@@ -27,8 +27,8 @@ public struct ModelOptions: Sendable {
     public var decodeWeights = DecodeWeightFormat.bfloat16
     /// What the large products multiply on a GPU.
     public var precision: MatrixPrecision
-    /// What Hopper's products do of the norms, for measuring.
-    package var fusion = PrefillFusion.none
+    /// What Hopper's products do of the norms, for measuring; all of it for embedding models when nil.
+    package var fusion: PrefillFusion?
     /// CPU threads; nil for one a processor.
     public var threads: Int?
     /// What a CPU multiplies with bf16 weights.

@@ -20,7 +20,7 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
     }
 
     /// As the kernels count.
-    var kernelNumber: Int {
+    package var kernelNumber: Int {
         switch self {
         case .silu: 1
         case .geluTanh: 2

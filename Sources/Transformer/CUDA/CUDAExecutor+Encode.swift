@@ -45,12 +45,12 @@ extension CUDAExecutor {
         guard pooling == .lastToken, group.rows.count >= 4 * group.sequences.count else {
             try run(pass, space, finalNorm: false)
             return try rowKernels.pool(
-                space.x, offsets: inputs.offsets(group, slot.inputs), norm: weights.finalNorm, pooling: pooling, into: pooled)
+                space, offsets: inputs.offsets(group, slot.inputs), norm: weights.finalNorm, pooling: pooling, into: pooled)
         }
-        let sums = try run(pass, space, layers: weights.layers.count - 1, finalNorm: false)
+        let sums = try run(pass, space, forLast: true, finalNorm: false)
         let picked = try inputs.picked(group, slot.inputs)
         let own = try runLastLayer(pass, picked, space, sums)
-        try rowKernels.pool(own.x, offsets: picked.offsets, norm: weights.finalNorm, pooling: pooling, into: pooled)
+        try rowKernels.pool(own, offsets: picked.offsets, norm: weights.finalNorm, pooling: pooling, into: pooled)
     }
 
     /// Hands out the residual stream `[T, C]` behind each layer, for comparing executors.
@@ -62,7 +62,7 @@ extension CUDAExecutor {
         try withSpace(rows: inputs.largestGroup) { space in
             try context.stream.wait(for: slot.uploaded)
             try run(try inputs.pass(inputs.groups[0], slot.inputs), space, finalNorm: false) { layer in
-                try body(layer, self.context.download(space.x).float32())
+                try body(layer, self.context.download(self.rowKernels.join(space)).float32())
             }
         }
     }

@@ -14,8 +14,8 @@ struct PickedRows {
 extension CUDAExecutor {
     /// The last layer of a pass whose last tokens alone are pooled: keys and values of all rows, everything else of the picked rows only.
     ///
-    /// `space.h`, or `sums` in its place, must hold the rows normed for this layer. Saves all but the keys and values of one layer, 5 % of a pass of 18 layers, and changes no
-    /// result: no other row of the last layer is read by anything.
+    /// `space.h` must hold the rows normed for this layer, or `sums` stand in its place, and the keys and values be in `space` already. Saves all but
+    /// them of one layer, 5 % of a pass of 18 layers, and changes no result: no other row of the last layer is read by anything.
     /// - Returns: the residual stream of the picked rows, [S, C].
     func runLastLayer(_ pass: DevicePass, _ picked: PickedRows, _ space: PassSpace, _ sums: RowSums?) throws -> PassSpace {
         let index = weights.layers.count - 1
@@ -28,19 +28,21 @@ extension CUDAExecutor {
         let keysAndValues = try space.queryKeyValue.leading([pass.rowCount, 2 * g * d])
         let keys = try keysAndValues.split(1, into: (2 * g, d)).slice(1, 0..<g)
         let values = try keysAndValues.split(1, into: (2 * g, d)).slice(1, g..<2 * g)
-        let own = try PassSpace(spec, rows: sequences, residualType: residualType, on: context.stream)
+        let own = try PassSpace(spec, rows: sequences, residual: residual, on: context.stream)
         let queries = try own.queryKeyValue.leading([sequences, h * d])
         let queryHeads = try queries.split(1, into: (h, d))
         var ownSums: RowSums?
         if let fused {
-            try fused.project(
-                index, sums == nil ? space.h : space.x, keyValueWeight, queryHeads: 0, keyHeads: g, positions: pass.positions, sums: sums,
-                into: keysAndValues)
+            if sums == nil || index == 0 {
+                try fused.project(
+                    index, sums == nil ? space.h : space.x, keyValueWeight, queryHeads: 0, keyHeads: g, positions: pass.positions, sums: sums,
+                    into: keysAndValues)
+            }
             if sums == nil {
-                try rowKernels.take(picked.rows, of: space.x, norm: layer.attentionNorm, x: own.x, h: own.h)
+                try rowKernels.take(picked.rows, of: space, norm: layer.attentionNorm, to: own)
             } else {
-                let taken = try RowSums(rows: sequences, parts: fused.parts, on: context)
-                try rowKernels.take(picked.rows, of: space.x, x: own.x, sums: taken.values)
+                let taken = try fused.sums(rows: sequences)
+                try rowKernels.take(picked.rows, of: space, to: own, sums: taken.values)
                 ownSums = taken
             }
             try fused.project(
@@ -58,7 +60,7 @@ extension CUDAExecutor {
             try mark(.queryKeyValue)
             try rotate(keys, queryHeads: 0, positions: pass.positions)
             try mark(.queryKeyNorm)
-            try rowKernels.take(picked.rows, of: space.x, norm: layer.attentionNorm, x: own.x, h: own.h)
+            try rowKernels.take(picked.rows, of: space, norm: layer.attentionNorm, to: own)
             _ = try context.gemm(own.h, queryWeight, path: path, into: queries)
             try rotate(queryHeads, queryHeads: h, positions: picked.positions)
         }
@@ -66,7 +68,7 @@ extension CUDAExecutor {
             queryHeads, keys, values, lengths: SequenceLengths(queries: [Int](repeating: 1, count: sequences), keys: pass.lengths.keys),
             mask: spec.mask(layer: index), scale: spec.attentionScale, path: path, isInvariant: true, into: own.attended.split(1, into: (h, d)))
         try mark(spec.layers[index].window == nil ? .attention : .windowedAttention)
-        try finish(index, own, ownSums, next: nil)
+        if let ownSums { try finish(index, own, ownSums, next: nil) } else { try finish(index, own, next: nil) }
         return own
     }
 }

@@ -43,12 +43,12 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     private let engineLock = NSLock()
     private var engine: DecodeEngine?
 
-    /// Of the residual stream: rounding it to bf16 costs more accuracy than all other roundings together, but little beside 8-bit codes.
-    let residualType: DType
+    /// Rounding the stream to bf16 costs more accuracy than all other roundings together, but little beside 8-bit codes.
+    let residual: ResidualForm
 
     /// - Parameters:
     ///   - path: ``KernelPath/generic`` uses on every GPU the kernels for compute capability 8.0.
-    ///   - fusion: what Hopper's products do of the norms; nothing on another path.
+    ///   - fusion: what Hopper's products do of the norms; nothing on another path, and `heads` in place of `full` for shapes that it does not compute.
     ///   - groupRows: see ``groupRows``; results do not depend on it beyond rounding.
     ///   - precision: see ``MatrixPrecision``; 8-bit codes of the weights come beside those in bf16.
     ///   - decoding: see ``DecodeMode``; the resident kernel needs a second copy of the weights on the GPU.
@@ -81,9 +81,9 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
             throw TransformerError(.unsupportedModel, "\(obstacle); use the precision bf16")
         }
         let fuses = fusion != .none && path != .generic && context.isHopper()
-        self.fusion = fuses ? fusion : .none
-        residualType = self.fusion == .full || precision == .float8 ? .bfloat16 : .float32
-        fused = fuses ? try FusedLayers(weights, spec: spec, fusion: fusion, on: context) : nil
+        self.fusion = !fuses ? .none : fusion == .full && !LayerVariant.supports(spec) ? .heads : fusion
+        residual = self.fusion == .full ? .halves : precision == .float8 ? .rounded : .whole
+        fused = fuses ? try FusedLayers(weights, spec: spec, fusion: self.fusion, on: context) : nil
         self.weights = try DeviceWeights(weights, spec: spec, foldsNorms: self.fusion == .full, on: context)
         coded =
             switch precision {
@@ -92,7 +92,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
                 try Float8Layers(weights, self.weights, spec: spec, on: context)
             }
         embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
-        rowKernels = RowKernels(context, spec, residualType: residualType)
+        rowKernels = RowKernels(context, spec, residual: residual)
         ropes = DeviceRopeTables(context, headDimension: spec.headDimension)
         slots = try EncodeSlots(context)
         denseLayers = DeviceDenseLayers(context)
@@ -143,7 +143,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
             if (space?.capacity ?? 0) < rows {
                 // The old memory goes first: it may be what the new one lacks. Work that uses it is ahead in the stream.
                 space = nil
-                space = try PassSpace(spec, rows: rows, residualType: residualType, on: context.stream)
+                space = try PassSpace(spec, rows: rows, residual: residual, on: context.stream)
             }
             guard let space else { throw TransformerError(.invalidSpec, "a pass over \(rows) rows has no memory") }
             return try body(space.prefix(rows))
@@ -161,27 +161,34 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// Passes the rows through the layers: `space.x` is then the residual stream behind the last of them, and `space.h` its norm for the layer that
     /// follows; behind the model's last layer the final norm, where `finalNorm` asks for it.
     ///
-    /// - Parameter count: of the first layers; all when nil.
+    /// - Parameter forLast: Leaves out the last layer, of which keys and values alone may then be there already.
     /// - Returns: the sums of squares of `space.x` where they stand for its norm.
     @discardableResult
     func run(
-        _ pass: DevicePass, _ space: PassSpace, layers count: Int? = nil, finalNorm: Bool, eachLayer: (Int) throws -> Void = { _ in }
+        _ pass: DevicePass, _ space: PassSpace, forLast: Bool = false, finalNorm: Bool, eachLayer: (Int) throws -> Void = { _ in }
     ) throws -> RowSums? {
-        let sums = try fused.flatMap { $0.isFull ? try RowSums(rows: pass.rowCount, parts: $0.parts, on: context) : nil }
+        let sums = try fused.flatMap { $0.isFull ? try $0.sums(rows: pass.rowCount) : nil }
         if let sums {
-            try rowKernels.embed(pass.ids, table: weights.embedding, scale: embeddingScale, x: space.x, sums: sums.values)
+            try rowKernels.embed(pass.ids, table: weights.embedding, scale: embeddingScale, space, sums: sums.values)
         } else {
-            try rowKernels.embed(
-                pass.ids, table: weights.embedding, scale: embeddingScale, norm: weights.layers[0].attentionNorm, x: space.x, h: space.h)
+            try rowKernels.embed(pass.ids, table: weights.embedding, scale: embeddingScale, norm: weights.layers[0].attentionNorm, space)
         }
         try mark(.embed)
         let codes = try coded.map { _ in try Float8Rows(space, on: context) }
-        for index in 0..<(count ?? weights.layers.count) {
-            try project(index, pass, space, sums, codes)
+        let last = weights.layers.count - 1
+        for index in 0..<(forLast ? last : last + 1) {
+            if index == 0 || sums == nil { try project(index, pass, space, sums, codes) }
             try attend(index, pass, space)
-            let isLast = index == weights.layers.count - 1
-            try finish(
-                index, space, sums, codes, next: isLast ? (finalNorm ? weights.finalNorm : nil) : weights.layers[index + 1].attentionNorm)
+            if let sums {
+                try finish(index, space, sums, next: index < last ? (index: index + 1, pass: pass, keysOnly: forLast && index + 1 == last) : nil)
+                if index == last, finalNorm {
+                    try rowKernels.norm(space, weight: weights.finalNorm)
+                    try mark(.residual)
+                }
+            } else {
+                try finish(
+                    index, space, codes, next: index == last ? (finalNorm ? weights.finalNorm : nil) : weights.layers[index + 1].attentionNorm)
+            }
             try eachLayer(index)
         }
         return sums
@@ -212,15 +219,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     }
 
     /// What follows attention in a layer; `space.h` is then the residual stream's norm by `next`.
-    func finish(_ index: Int, _ space: PassSpace, _ sums: RowSums?, _ codes: Float8Rows? = nil, next: DeviceTensor?) throws {
+    func finish(_ index: Int, _ space: PassSpace, _ codes: Float8Rows? = nil, next: DeviceTensor?) throws {
         let layer = weights.layers[index]
-        if let fused, let sums {
-            try fused.finish(index, layer, space, sums, mark: mark)
-            guard index == weights.layers.count - 1, let next else { return }
-            _ = try context.rmsNorm(
-                space.x, weight: next, epsilon: spec.normEpsilon, unitOffset: spec.normWeightOffset == 1, into: space.h)
-            return try mark(.residual)
-        }
         _ = try context.gemm(space.attended, layer.output, path: path, into: space.branch)
         try mark(.output)
         // Rows go on as codes where the products behind them take those.
@@ -244,6 +244,23 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         }
         try mark(.down)
         try add(norm: layer.feedForwardOutputNorm, next: next, for: index + 1)
+    }
+
+    /// The same in one kernel, and the heads of the layer `next`, all of them or keys and values only.
+    func finish(_ index: Int, _ space: PassSpace, _ sums: RowSums, next: (index: Int, pass: DevicePass, keysOnly: Bool)?) throws {
+        guard let fused else { return }
+        let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
+        try fused.finish(
+            index, weights.layers[index], space, sums,
+            next: try next.map {
+                let weight = weights.layers[$0.index].queryKeyValue
+                guard $0.keysOnly else { return (weight, h, g, $0.pass.positions, space.queryKeyValue) }
+                return (
+                    try weight.slice(0, h * d..<(h + 2 * g) * d), 0, g, $0.pass.positions,
+                    try space.queryKeyValue.leading([$0.pass.rowCount, 2 * g * d])
+                )
+            })
+        try mark(.layer)
     }
 
     /// Notes that a step has just been put into the stream, where someone measures.

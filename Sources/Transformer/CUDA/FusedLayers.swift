@@ -8,31 +8,33 @@ package enum PrefillFusion: String, Sendable, CaseIterable {
     case none
     /// The norms and the rotation of queries and keys belong to their projection.
     case heads
-    /// The pre-norms too, whose weights are folded into the matrices, and what is added to the residual stream, which is bf16: faster, and less
-    /// exact than the other two (docs/prefill.md).
+    /// The pre-norms too, whose weights are folded into the matrices, and what is added to the residual stream; one kernel computes all that lies
+    /// between two attentions (docs/prefill.md).
     case full
 }
 
 /// The products of layers whose epilogues do the norms.
 final class FusedLayers: Sendable {
     private let kernels: LayerGEMMKernels
+    private let layerKernels: LayerKernels
     private let context: OperatorContext
     private let spec: TransformerSpec
     private let headWeights: [DeviceTensor]  // a layer: [2, D] fp32
     private let frequencies: [TransformerSpec.RopeSpec: DeviceTensor]  // [D / 2] fp32
     private let outputNorms: [DeviceTensor?]  // a layer: [C] fp32, the factors
     private let feedForwardNorms: [DeviceTensor?]
-    /// Whether the residual stream goes through the products.
+    /// Whether a layer is one kernel.
     let isFull: Bool
     /// Parts of a row's sum of squares.
     let parts: Int
 
     init(_ weights: TransformerWeights, spec: TransformerSpec, fusion: PrefillFusion, on context: OperatorContext) throws {
         kernels = try LayerGEMMKernels(context)
+        layerKernels = LayerKernels(context)
         self.context = context
         self.spec = spec
         isFull = fusion == .full
-        parts = LayerGEMMVariant.parts(spec.branchEpilogue, columns: spec.hiddenSize)
+        parts = LayerVariant.parts(columns: spec.hiddenSize)
         func factors(_ matrix: WeightMatrix?) -> [Float] { matrix?.floats.map { $0 + spec.normWeightOffset } ?? [] }
         func upload(_ values: [Float], _ shape: [Int]) throws -> DeviceTensor {
             let tensor = try context.tensor(.float32, shape)
@@ -68,49 +70,27 @@ final class FusedLayers: Sendable {
             arguments)
     }
 
-    /// What follows attention in a layer, the residual stream in `space.x` and its sums of squares with it.
-    func finish(_ index: Int, _ layer: DeviceWeights.Layer, _ space: PassSpace, _ sums: RowSums, mark: (PassStep) throws -> Void) throws {
-        try addBranch(space.attended, layer.output, norm: outputNorms[index], space, sums)
-        try mark(.output)
-        var arguments = LayerGEMMArguments()
-        arguments.rowSums = sums.values
-        try kernels.multiply(
-            space.x, layer.gateUp.tensor.reshaped([2 * spec.intermediateSize, spec.hiddenSize]), into: space.gated,
-            epilogue: .gated(spec.activation.gate), epsilon: spec.normEpsilon, arguments)
-        try mark(.gateUp)
-        try addBranch(space.gated, layer.down, norm: feedForwardNorms[index], space, sums)
-        try mark(.down)
+    /// Sums and counters for a pass over so many rows.
+    func sums(rows: Int) throws -> RowSums { try RowSums(rows: rows, parts: parts, layers: spec.layers.count, on: context) }
+
+    /// What follows attention in a layer, and the heads of the layer behind where they are asked for: `weight` holds rows for so many query and key
+    /// heads, and as many of values as of keys.
+    func finish(
+        _ index: Int, _ layer: DeviceWeights.Layer, _ space: PassSpace, _ sums: RowSums,
+        next: (weight: DeviceTensor, queryHeads: Int, keyHeads: Int, positions: DeviceTensor, heads: DeviceTensor)?
+    ) throws {
+        let projection = next.map {
+            LayerVariant.Projection(queryHeads: $0.queryHeads, keyHeads: $0.keyHeads, heads: $0.queryHeads + 2 * $0.keyHeads)
+        }
+        guard let variant = LayerVariant(spec, projection: projection), let rest = space.rest else {
+            throw TransformerError(.unsupportedModel, "the kernel of whole layers does not compute this model")
+        }
+        var arguments = LayerArguments(
+            attended: space.attended, x: space.x, rest: rest, gated: space.gated, outputWeight: layer.output, gateUpWeight: layer.gateUp.tensor,
+            downWeight: layer.down, outputNorm: outputNorms[index], downNorm: feedForwardNorms[index], sums: sums)
+        if let next, let frequency = frequencies[spec.layers[index + 1].rope] {
+            arguments.projection = (next.heads, next.weight, headWeights[index + 1], frequency, next.positions)
+        }
+        try layerKernels.run(variant, arguments, epsilon: spec.normEpsilon)
     }
-
-    private func addBranch(_ a: DeviceTensor, _ weight: DeviceTensor, norm: DeviceTensor?, _ space: PassSpace, _ sums: RowSums) throws {
-        var arguments = LayerGEMMArguments()
-        arguments.residual = space.x
-        arguments.postNorm = norm
-        arguments.statistics = sums.values
-        if norm != nil { arguments.packets = sums.nextPackets() }
-        try kernels.multiply(a, weight, into: space.x, epilogue: spec.branchEpilogue, epsilon: spec.normEpsilon, arguments)
-    }
-}
-
-/// The sums of squares of the residual stream's rows while they pass through the layers, and what the tiles of a row exchange them through.
-final class RowSums {
-    let values: DeviceTensor  // [T, parts] fp32
-    private var packets: (DeviceTensor, DeviceTensor)  // [T, parts] uint32
-
-    init(rows: Int, parts: Int, on context: OperatorContext) throws {
-        values = try context.tensor(.float32, [rows, parts])
-        packets = (try context.tensor(.uint32, [rows, parts]), try context.tensor(.uint32, [rows, parts]))
-        for tensor in [packets.0, packets.1] { try context.stream.fill(tensor.region, with: 0xff) }
-    }
-
-    /// The two buffers take turns.
-    func nextPackets() -> (own: DeviceTensor, former: DeviceTensor) {
-        packets = (packets.1, packets.0)
-        return packets
-    }
-}
-
-extension TransformerSpec {
-    /// How a branch joins the residual stream.
-    fileprivate var branchEpilogue: LayerEpilogue { normPlacement == .sandwich ? .postNorm : .residual }
 }

@@ -11,6 +11,7 @@ package enum PassStep: String, Sendable, CaseIterable {
     case residual = "residual + norms"
     case gateUp = "gate and up product"
     case down = "down product"
+    case layer = "output, gate and up, down, next QKV"
     case pool = "pooling, norm, length"
 }
 

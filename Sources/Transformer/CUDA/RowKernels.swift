@@ -1,6 +1,6 @@
 package import CUDA
 import Operators
-package import Tensors
+import Tensors
 
 /// The kernels of Kernels/Prefill/Rows.cu: what a pass does to whole rows of the residual stream between its products.
 ///
@@ -8,54 +8,61 @@ package import Tensors
 struct RowKernels: Sendable {
     let context: OperatorContext
     let spec: TransformerSpec
-    /// Of the residual stream.
-    let residualType: DType
+    let residual: ResidualForm
     private let kernels = LoadedKernels<RowsVariant>()
 
-    init(_ context: OperatorContext, _ spec: TransformerSpec, residualType: DType) {
+    init(_ context: OperatorContext, _ spec: TransformerSpec, residual: ResidualForm) {
         self.context = context
         self.spec = spec
-        self.residualType = residualType
+        self.residual = residual
     }
 
     /// x = table[id] · scale; h = norm(x, w).
-    func embed(
-        _ ids: DeviceTensor, table: DeviceTensor, scale: Float, norm weight: DeviceTensor, x: DeviceTensor, h: DeviceTensor
-    ) throws {
-        let rows = ids.shape[0]
-        let (variant, loaded) = try kernel(.embed)
-        try loaded.kernel.launch(
-            launch(variant, rows: rows), on: context.stream, ids.address, table.address, weight.address, x.address, h.address, scale,
-            spec.normEpsilon, Int32(rows), Int32(spec.vocabularySize))
+    func embed(_ ids: DeviceTensor, table: DeviceTensor, scale: Float, norm weight: DeviceTensor, _ space: PassSpace) throws {
+        try gather(.embed, ids, table, scale: scale, norm: weight, to: space, second: space.h)
     }
 
     /// x = rows of `source`; h = norm(x, w). rows [S] int32, below the rows of `source`.
-    func take(_ rows: DeviceTensor, of source: DeviceTensor, norm weight: DeviceTensor, x: DeviceTensor, h: DeviceTensor) throws {
-        // A gather from a table like any other.
-        let count = rows.shape[0]
-        let (variant, loaded) = try kernel(.take)
-        try loaded.kernel.launch(
-            launch(variant, rows: count), on: context.stream, rows.address, source.address, weight.address, x.address, h.address, Float(1),
-            spec.normEpsilon, Int32(count), Int32(source.shape[0]))
+    func take(_ rows: DeviceTensor, of source: PassSpace, norm weight: DeviceTensor, to own: PassSpace) throws {
+        try gather(.take, rows, source.x, plane: source.plane, norm: weight, to: own, second: own.h)
     }
 
     /// x = table[id] · scale, and the sums of squares of its rows.
-    func embed(_ ids: DeviceTensor, table: DeviceTensor, scale: Float, x: DeviceTensor, sums: DeviceTensor) throws {
-        try gather(.embedSums(parts: sums.shape[1]), ids, table, scale: scale, x: x, sums: sums)
+    func embed(_ ids: DeviceTensor, table: DeviceTensor, scale: Float, _ space: PassSpace, sums: DeviceTensor) throws {
+        try gather(.embedSums(parts: sums.shape[1]), ids, table, scale: scale, norm: nil, to: space, second: sums)
     }
 
     /// x = rows of `source`, and their sums of squares.
-    func take(_ rows: DeviceTensor, of source: DeviceTensor, x: DeviceTensor, sums: DeviceTensor) throws {
-        try gather(.takeSums(parts: sums.shape[1]), rows, source, scale: 1, x: x, sums: sums)
+    func take(_ rows: DeviceTensor, of source: PassSpace, to own: PassSpace, sums: DeviceTensor) throws {
+        try gather(.takeSums(parts: sums.shape[1]), rows, source.x, plane: source.plane, norm: nil, to: own, second: sums)
     }
 
+    /// h = norm(x, w).
+    func norm(_ space: PassSpace, weight: DeviceTensor) throws {
+        try gather(.take, nil, space.x, plane: space.plane, norm: weight, to: space, second: space.h)
+    }
+
+    /// A gather from a table or from another residual stream. `second`: the normed rows, or sums of squares.
     private func gather(
-        _ kind: RowsVariant.Kind, _ ids: DeviceTensor, _ table: DeviceTensor, scale: Float, x: DeviceTensor, sums: DeviceTensor
+        _ kind: RowsVariant.Kind, _ ids: DeviceTensor?, _ table: DeviceTensor, plane: Int = 0, scale: Float = 1, norm weight: DeviceTensor?,
+        to space: PassSpace, second: DeviceTensor
     ) throws {
         let (variant, loaded) = try kernel(kind)
+        let (rows, none) = (ids?.shape[0] ?? table.shape[0], DeviceAddress(bits: 0))
         try loaded.kernel.launch(
-            launch(variant, rows: ids.shape[0]), on: context.stream, ids.address, table.address, DeviceAddress(bits: 0), x.address, sums.address,
-            scale, spec.normEpsilon, Int32(ids.shape[0]), Int32(table.shape[0]))
+            launch(variant, rows: rows), on: context.stream, ids?.address ?? none, table.address, weight?.address ?? none,
+            space.x.address, second.address, scale, spec.normEpsilon, Int32(rows), Int32(table.shape[0]), Int64(space.plane), Int64(plane))
+    }
+
+    /// x in one tensor of fp32.
+    func join(_ space: PassSpace) throws -> DeviceTensor {
+        guard residual == .halves else { return space.x }
+        let whole = try context.tensor(.float32, space.x.shape)
+        let (_, loaded) = try kernel(.join)
+        try loaded.kernel.launch(
+            LaunchConfiguration(grid: Extent((whole.elementCount / 8 + 255) / 256), block: 256, isProgrammatic: context.overlapsLaunches),
+            on: context.stream, space.x.address, whole.address, Int64(whole.elementCount), Int64(space.plane))
+        return whole
     }
 
     /// x += y, or x += norm(y, w1) where a branch has a norm of its own; h = norm(x, w2), left out where there is no w2.
@@ -65,7 +72,7 @@ struct RowKernels: Sendable {
         let none = DeviceAddress(bits: 0)
         try loaded.kernel.launch(
             launch(variant, rows: rows), on: context.stream, x.address, y.address, branch?.address ?? none, next?.address ?? none, x.address,
-            h.address, spec.normEpsilon, Int32(rows))
+            h.address, spec.normEpsilon, Int32(rows), Int64(0))
     }
 
     /// x += y, or x += norm(y, w1); norm(x, w2) as codes with a scale for each row. `bound` times a row's sum of squares is the scale of what is gated
@@ -77,20 +84,22 @@ struct RowKernels: Sendable {
         let (variant, loaded) = try kernel(.residualCodes(isSandwich: branch != nil))
         try loaded.kernel.launch(
             launch(variant, rows: rows), on: context.stream, x.address, y.address, branch?.address ?? DeviceAddress(bits: 0), next.address,
-            x.address, codes.codes.address, spec.normEpsilon, Int32(rows), codes.scales.address, codes.gatedScales.address, bound)
+            x.address, codes.codes.address, spec.normEpsilon, Int32(rows), codes.scales.address, codes.gatedScales.address, bound,
+            Int64(0))
     }
 
     /// norm(x, w) of each sequence's last or first row, or the mean of norm(x, w) over its rows. offsets [S + 1] int32, pooled [S, C] fp32.
     func pool(
-        _ x: DeviceTensor, offsets: DeviceTensor, norm weight: DeviceTensor, pooling: EncoderHead.Pooling, into pooled: DeviceTensor
+        _ space: PassSpace, offsets: DeviceTensor, norm weight: DeviceTensor, pooling: EncoderHead.Pooling, into pooled: DeviceTensor
     ) throws {
+        let x = space.x
         let sequences = pooled.shape[0]
         let (variant, loaded) = try kernel(.pool(pooling))
         guard pooling == .mean else {
             let none = DeviceAddress(bits: 0)
             try loaded.kernel.launch(
                 launch(variant, rows: sequences), on: context.stream, x.address, weight.address, offsets.address, pooled.address, none, none,
-                spec.normEpsilon, Int32(sequences))
+                spec.normEpsilon, Int32(sequences), Int64(space.plane))
             return
         }
         let chunks = x.shape[0] / RowsVariant.chunk + sequences
@@ -100,7 +109,8 @@ struct RowKernels: Sendable {
         try loaded.kernel.launch(
             LaunchConfiguration(
                 grid: Extent(chunks), block: Extent(variant.threadCount), isProgrammatic: context.overlapsLaunches), on: context.stream,
-            x.address, weight.address, offsets.address, pooled.address, partial.address, counters.address, spec.normEpsilon, Int32(sequences))
+            x.address, weight.address, offsets.address, pooled.address, partial.address, counters.address, spec.normEpsilon, Int32(sequences),
+            Int64(space.plane))
         extendLifetime((partial, counters))
     }
 
@@ -126,7 +136,7 @@ struct RowKernels: Sendable {
     }
 
     private func kernel(_ kind: RowsVariant.Kind) throws -> (RowsVariant, LoadedKernel) {
-        let variant = RowsVariant(kind, spec, residualType: residualType)
+        let variant = RowsVariant(kind, spec, residual: residual)
         return (variant, try kernels.kernel(variant, in: context))
     }
 
@@ -151,6 +161,7 @@ package struct RowsVariant: KernelVariant {
         case residual(isSandwich: Bool, hasNext: Bool)
         case residualCodes(isSandwich: Bool)
         case pool(EncoderHead.Pooling)
+        case join
         case normalize
         case cache
     }
@@ -159,14 +170,14 @@ package struct RowsVariant: KernelVariant {
     let columns: Int
     let unitOffset: Bool
     let isSandwich: Bool
-    let residualType: DType
+    let residual: ResidualForm
 
-    package init(_ kind: Kind, _ spec: TransformerSpec, residualType: DType) {
+    package init(_ kind: Kind, _ spec: TransformerSpec, residual: ResidualForm) {
         self.kind = kind
         columns = spec.hiddenSize
         unitOffset = spec.normWeightOffset == 1
         isSandwich = spec.normPlacement == .sandwich
-        self.residualType = residualType
+        self.residual = residual
     }
 
     /// The most columns that a block of 256 lanes with six pieces of eight each can hold.
@@ -191,6 +202,7 @@ package struct RowsVariant: KernelVariant {
         case .embed, .take, .embedSums, .takeSums: "apus_rows_embed"
         case .residual, .residualCodes: "apus_rows_residual"
         case .pool: "apus_rows_pool"
+        case .join: "apus_rows_join"
         case .normalize: "apus_rows_normalize"
         case .cache: "apus_rows_cache"
         }
@@ -210,9 +222,10 @@ package struct RowsVariant: KernelVariant {
         default: break
         }
         return KernelConstants([
-            "ROWS_COLUMNS": columns, "ROWS_LANES": lanes, "ROWS_BLOCK": threadCount, "ROWS_RESIDUAL": residualType.kernelNumber,
-            "ROWS_BRANCH": 0, "ROWS_OUTPUT": output.kernelNumber, "ROWS_WEIGHT": DType.float32.kernelNumber,
-            "ROWS_TABLE": takes ? residualType.kernelNumber : 0,
+            "ROWS_COLUMNS": columns, "ROWS_LANES": lanes, "ROWS_BLOCK": threadCount, "ROWS_RESIDUAL": residual.dtype.kernelNumber,
+            "ROWS_SPLIT": residual == .halves ? 1 : 0, "ROWS_BRANCH": 0, "ROWS_OUTPUT": output.kernelNumber,
+            "ROWS_WEIGHT": DType.float32.kernelNumber,
+            "ROWS_TABLE": takes ? residual.dtype.kernelNumber : 0, "ROWS_TABLE_SPLIT": takes && residual == .halves ? 1 : 0,
             "ROWS_UNIT_OFFSET": unitOffset ? 1 : 0, "ROWS_SANDWICH": isSandwich ? 1 : 0, "ROWS_NEXT": hasNext ? next : 0, "ROWS_PARTS": parts,
             "ROWS_POOL": pool,
             "ROWS_CHUNK": Self.chunk,

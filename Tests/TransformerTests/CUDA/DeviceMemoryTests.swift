@@ -66,11 +66,11 @@ import Transformer
     @Test func aSmallerBatchRunsAfterOneThatDidNotFit() throws {
         let context = try FakeGPU.context(memory: 1 << 20)
         func space(_ rows: Int) throws -> Int {
-            try PassSpace(Self.spec, rows: rows, residualType: .float32, on: context.stream).capacity
+            try PassSpace(Self.spec, rows: rows, residual: .whole, on: context.stream).capacity
         }
         let error = errorOf { _ = try space(2000) }
         #expect(error?.code == .outOfMemory)
-        let need = PassSpace.Placement(Self.spec, rows: 2000, residualType: .float32).byteCount
+        let need = PassSpace.Placement(Self.spec, rows: 2000, residual: .whole).byteCount
         #expect(
             error?.message.contains("cannot give \(String(format: "%.1f", Double(need) / 1_048_576)) MiB of memory: 1.0 MiB of 1.0 MiB are free")
                 == true)

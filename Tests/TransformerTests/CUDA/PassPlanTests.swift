@@ -79,7 +79,7 @@ import Transformer
         for intermediate in [8, 64, 4096] {
             spec.intermediateSize = intermediate
             let rows = 37
-            let place = PassSpace.Placement(spec, rows: rows, residualType: .float32)
+            let place = PassSpace.Placement(spec, rows: rows, residual: .whole)
             let (c, d) = (spec.hiddenSize, spec.headDimension)
             let projected = 2 * rows * (spec.queryHeads + 2 * spec.keyValueHeads) * d
             #expect(place.x + 4 * rows * c <= place.h && place.h + 2 * rows * c <= place.branch)

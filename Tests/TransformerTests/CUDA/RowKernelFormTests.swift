@@ -22,7 +22,7 @@ import Transformer
         var spec = try GoldenModel("gemma3-encoder").spec
         spec.hiddenSize = columns
         for kind in Self.kinds {
-            let variant = RowsVariant(kind, spec, residualType: .float32)
+            let variant = RowsVariant(kind, spec, residual: .whole)
             let compiled = try compiler.compile(RowsVariant.path, constants: variant.constants, for: Architecture("sm_90a"))
             let kernel = compiled.figures.first { $0.name == variant.entry }
             #expect(kernel != nil && kernel?.spills == false, "\(variant)")
@@ -33,7 +33,7 @@ import Transformer
         var spec = try GoldenModel("gemma3-encoder").spec
         for columns in stride(from: 8, through: RowsVariant.maximumColumns, by: 8) {
             spec.hiddenSize = columns
-            let variant = RowsVariant(.embed, spec, residualType: .float32)
+            let variant = RowsVariant(.embed, spec, residual: .whole)
             #expect(columns / 8 <= 6 * variant.lanes)
             #expect(variant.threadCount % variant.lanes == 0 && variant.threadCount >= 64)
             #expect(variant.lanes <= 32 || variant.rowsPerBlock == 1)

@@ -10,7 +10,7 @@ extension CUDAExecutor {
 
     /// Bytes of the memory through which a prompt of so many rows passes.
     package func spaceByteCount(rows: Int) -> Int {
-        PassSpace.Placement(spec, rows: min(rows, CUDADecoderSession.blockRows), residualType: residualType).byteCount
+        PassSpace.Placement(spec, rows: min(rows, CUDADecoderSession.blockRows), residual: residual).byteCount
     }
 }
 
