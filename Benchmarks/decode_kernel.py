@@ -207,7 +207,7 @@ class Model:
 class Engine:
     def __init__(self, model, defines):
         s = model.s
-        self.model = model
+        self.model, self.defines = model, defines
         module, packing = Module("Decode/Megakernel.cu", defines), Module("Decode/Pack.cu", defines)
         self.kernel = module.kernel("apus_decode")
         (self.shared, self.threads, self.blocks, layerChunks, headChunks, norm, layerNorms, exchange, size, chunk,
@@ -257,11 +257,14 @@ class Engine:
                       else torch.full((capacity, s.G, s.D), float("nan"), device="cuda").bfloat16() for _ in range(2 * s.L)]
         self.pointers = torch.tensor([t.data_ptr() for t in self.cache], dtype=torch.int64, device="cuda")
 
+    def clear(self):
+        self.exchange.zero_()
+
     def run(self, position, steps, forced, logits=None, fullSplits=128):
         s = self.model.s
         self.forced = torch.tensor(forced, dtype=torch.int32, device="cuda")
         self.chosen = torch.full((steps,), -7, dtype=torch.int32, device="cuda")
-        self.exchange.zero_()
+        self.clear()
         where = [t.data_ptr() for t in (self.layers, self.head, self.model.embedding, self.norms, self.infos, self.model.frequencies, self.pointers,
                                         self.exchange)]
         a = Arguments(*where, logits.data_ptr() if logits is not None else 0, self.forced.data_ptr(), self.chosen.data_ptr(), 0, 0,

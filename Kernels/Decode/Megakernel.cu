@@ -20,6 +20,7 @@
 
 #include "Decode/Attention.cuh"
 #include "Decode/Residual.cuh"
+#include "Decode/Sampling.cuh"
 
 namespace apus {
 
@@ -45,17 +46,6 @@ APUS_DEVICE void rotations(Shared& shared, const Arguments& a, int position) {
 }
 
 APUS_DEVICE void fenceGrid() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
-
-APUS_DEVICE bool isBetter(float value, i32 id, const Choice& than) { return value > than.value || (value == than.value && id < than.id); }
-APUS_DEVICE Choice warpBest(Choice best) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        const float value = __shfl_xor_sync(0xffffffffu, best.value, offset);
-        const i32 id = __shfl_xor_sync(0xffffffffu, best.id, offset);
-        if (isBetter(value, id, best)) best = {value, id};
-    }
-    return best;
-}
 
 // The block's rows of the head; the lane's best of them.
 APUS_DEVICE Choice headRows(Weights& weights, Shared& shared, const Arguments& a, float scale, float* logits, bool& bad) {
@@ -89,7 +79,8 @@ APUS_DEVICE Choice headRows(Weights& weights, Shared& shared, const Arguments& a
         if (logits != nullptr) logits[row] = value;
         if (row >= a.sampleable) continue;
         bad |= !(value < INFINITY_F);
-        if (isBetter(value, row, best)) best = {value, row};
+        if constexpr (samples) samplingState(shared).logits[round * runRows + warp * 8 + lane / 4] = value;
+        else if (isBetter(value, row, best)) best = {value, row};
     }
     return best;
 }
@@ -266,7 +257,8 @@ APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
             float* logits = a.logits == nullptr ? nullptr : a.logits + step * a.logitStride;
             best = headRows(weights, shared, a, residual.normScale(shared), logits, bad);
         }
-        choose(shared, a, exchange, best, bad, asked, step);
+        if constexpr (samples) draw(shared, exchange, bad, asked, step);
+        else choose(shared, a, exchange, best, bad, asked, step);
         const int chosen = shared.token, flags = shared.stopped;
         if (blockIdx.x == 0 && threadIdx.x == 0 && step >= a.firstHead) {
             a.chosen[step] = chosen;
@@ -295,14 +287,18 @@ using namespace apus;
 
 static_assert(sizeof(Arguments) == 224, "the host writes these fields too");
 #ifdef DECODE_SHARED_BOUND
-static_assert(sizeof(Shared) <= DECODE_SHARED_BOUND, "the host made the ring too long");
+static_assert(sizeof(Shared) + samplingBytes <= DECODE_SHARED_BOUND, "the host made the ring too long");
 #endif
 
 extern "C" {
 // For the host: dynamic shared memory, threads and blocks of a launch, chunks of a block in a layer and in the head, floats of a
 // norm in slot order and of a layer's norms, bytes of the exchange area, of Arguments and of a chunk, floats of norms and factors.
-__device__ u32 apus_decode_sizes[] = {(hasRing ? ringSlots * chunkBytes : 0) + sizeof(Shared), threads, blocks, layerChunks, headChunks,
-                                      normSlots, layerNorms, exchangePackets * 16, sizeof(Arguments), chunkBytes, normFloats};
+__device__ u32 apus_decode_sizes[] = {(hasRing ? ringSlots * chunkBytes : 0) + sizeof(Shared) + samplingBytes, threads, blocks, layerChunks,
+                                      headChunks, normSlots, layerNorms, (exchangePackets + drawPackets) * 16, sizeof(Arguments), chunkBytes,
+                                      normFloats};
+// With sampling: where `Sampling` lies in the exchange area, and its size; the blocks' best rows that give a bound, the ids for each
+// of them, the candidates that may be kept.
+__device__ u32 apus_decode_sampling[] = {drawInputAt * 16, sizeof(Sampling), peakCount, runRows / peakParts, ownLimit};
 }
 
 extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __grid_constant__ Arguments a) {
@@ -320,6 +316,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
         shared.cache[i][0] = a.cache[2 * i] + head;
         shared.cache[i][1] = a.cache[2 * i + 1] + head;
     }
+    if constexpr (samples) prepareSampling(shared, a);
     if (threadIdx.x == 0) {
         shared.dead = 0;
         shared.finished = 0;

@@ -141,7 +141,7 @@ package struct DecodeBenchmark {
             count += 1
             return true
         }
-        let isResident = try (session as? any GreedyDecoderSession)?.decodeGreedily(
+        let isResident = try (session as? any ResidentDecoderSession)?.decodeGreedily(
             from: first, limit: steps + 1, stops: [], sampleable: executor.spec.vocabularySize, arrived)
         if isResident != true {
             var token = first

@@ -62,6 +62,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Decode/Residual.cuh")
 #embed "../../Kernels/Decode/Residual.cuh" suffix(, )
     END
+    BEGIN("Decode/Sampling.cuh")
+#embed "../../Kernels/Decode/Sampling.cuh" suffix(, )
+    END
     BEGIN("Decode/Shape.cuh")
 #embed "../../Kernels/Decode/Shape.cuh" suffix(, )
     END

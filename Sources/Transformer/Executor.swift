@@ -7,6 +7,9 @@ public protocol ModelExecutor: AnyObject, Sendable {
     /// What runs the model, for people: "CPU, 8 threads, avx512".
     var deviceDescription: String { get }
 
+    /// How single tokens are computed; nil where there is one way only.
+    var decodeReport: DecodeReport? { get }
+
     /// Tokens of a batch that suits the device.
     var preferredBatchTokens: Int { get }
 
@@ -64,20 +67,33 @@ public protocol DecoderSession: AnyObject, Sendable {
 }
 
 /// A sequence whose device goes from token to token by itself.
-package protocol GreedyDecoderSession: DecoderSession {
-    /// Takes the likeliest token again and again, beginning behind `first`, which is not in the cache yet.
+package protocol ResidentDecoderSession: DecoderSession {
+    /// Chooses token after token, beginning behind `first`, which is not in the cache yet.
     ///
     /// - Parameters:
     ///   - limit: tokens at most; the model's last position ends it too.
     ///   - stops: ids that end it; they are handed over too.
     ///   - sampleable: only ids below it are chosen.
+    ///   - draw: how tokens are drawn; nil takes the likeliest.
     ///   - body: gets each token while the next is computed; false ends the generation. The cache then holds all tokens but the last.
-    /// - Returns: false, with nothing done, where the device has no such kernel.
-    func decodeGreedily(from first: Int32, limit: Int, stops: [Int32], sampleable: Int, _ body: (Int32) throws -> Bool) throws -> Bool
+    /// - Returns: false where the device cannot choose the next token: all that it chose was handed over, the last one is not in the cache.
+    func decode(
+        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, _ body: (Int32) throws -> Bool
+    ) throws -> Bool
+}
+
+extension ResidentDecoderSession {
+    package func decodeGreedily(
+        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, _ body: (Int32) throws -> Bool
+    ) throws -> Bool {
+        try decode(from: first, limit: limit, stops: stops, sampleable: sampleable, draw: nil, body)
+    }
 }
 
 /// How a GPU computes single tokens.
 public enum DecodeMode: String, Sendable, CaseIterable {
+    /// By the resident kernel where it computes the model and the memory suffices, else by layers.
+    case automatic
     /// Operation by operation, as a prompt is computed.
     case layers
     /// By one kernel that stays on the GPU from token to token. It keeps a second copy of the weights.
@@ -94,7 +110,25 @@ public enum DecodeWeightFormat: String, Sendable, CaseIterable {
     package var bits: Int { self == .bfloat16 ? 16 : 8 }
 }
 
+/// How an executor computes single tokens, and what for.
+public struct DecodeReport: Sendable, Equatable {
+    /// Whether the resident kernel does it.
+    public let isResident: Bool
+    /// Why it does not; nil where it does, or was not asked for.
+    public let reason: String?
+    /// Bytes on the GPU of the packed weights and of what else the resident kernel needs, beside the weights that a prompt is computed with; 0 until
+    /// it is made.
+    public let byteCount: Int
+
+    package init(isResident: Bool, reason: String?, byteCount: Int) {
+        self.isResident = isResident
+        self.reason = reason
+        self.byteCount = byteCount
+    }
+}
+
 extension ModelExecutor {
+    public var decodeReport: DecodeReport? { nil }
     public var preferredBatchTokens: Int { 8192 }
     public var batchesInFlight: Int { 1 }
 

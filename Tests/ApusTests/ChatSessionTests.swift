@@ -23,6 +23,24 @@ import Testing
         }
     }
 
+    @Test func anAnswerIsStoppedAndTheNextOneAsked() async throws {
+        try await TinyModel.withFolder(TinyModel.decoder) { folder in
+            let generator = try await Generator(folder)
+            let session = try ChatSession(generator)
+            var pieces = 0
+            let stopped = try session.respond(to: "one", options: options) { _ in
+                pieces += 1
+                return pieces < 3
+            }
+            #expect(stopped.result.finishReason == .cancelled)
+            #expect(stopped.result.tokens.count == 3)
+            let next = try session.respond(to: "two", options: options)
+            #expect(next.reusedTokens > 0)
+            let fresh = try generator.generate(ids: generator.encode(messages: Array(session.messages.dropLast())), options: options)
+            #expect(fresh.tokens == next.result.tokens)
+        }
+    }
+
     @Test func clearKeepsTheSystemMessage() async throws {
         try await TinyModel.withFolder(TinyModel.decoder) { folder in
             let session = try ChatSession(await Generator(folder), system: "sys")

@@ -6,11 +6,17 @@ import Transformer
 /// A session whose device chooses for itself gives the answers of one that does not.
 @Suite struct ResidentDecodingTests {
     /// The CPU's session as a device of that kind: it computes one token further than it is asked to go on, as the GPU does.
-    private final class Device: GreedyDecoderSession, @unchecked Sendable {
+    private final class Device: ResidentDecoderSession, @unchecked Sendable {
         let inner: any DecoderSession
         private(set) var handed = 0
+        private(set) var calls = 0
+        /// Tokens behind which it cannot decide on the next.
+        private let most: Int?
 
-        init(_ inner: any DecoderSession) { self.inner = inner }
+        init(_ inner: any DecoderSession, most: Int? = nil) {
+            self.inner = inner
+            self.most = most
+        }
 
         var position: Int { inner.position }
         var cacheByteCount: Int { inner.cacheByteCount }
@@ -20,13 +26,18 @@ import Transformer
         }
         func rewind(to position: Int) { inner.rewind(to: position) }
 
-        func decodeGreedily(from first: Int32, limit: Int, stops: [Int32], sampleable: Int, _ body: (Int32) throws -> Bool) throws -> Bool {
+        func decode(
+            from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, _ body: (Int32) throws -> Bool
+        ) throws -> Bool {
             var token = first
-            for _ in 0..<limit {
-                let logits = try inner.extend([token])[..<sampleable]
-                token = Int32(logits.indices.max { logits[$0] < logits[$1] } ?? 0)
-                handed += 1
+            var state = draw
+            calls += 1
+            for step in 0..<limit {
+                if let most, step == most { return false }
+                var logits = try inner.extend([token])
                 let end = inner.position
+                token = Int32(try choose(&logits, sampleable, &state, step))
+                handed += 1
                 let goesOn = try body(token)
                 _ = try? inner.extend([token])
                 inner.rewind(to: end)
@@ -34,9 +45,35 @@ import Transformer
             }
             return true
         }
+
+        /// As the kernel does it, from what it is given.
+        private func choose(_ logits: inout [Float], _ sampleable: Int, _ draw: inout DeviceDraw?, _ step: Int) throws -> Int {
+            for id in sampleable..<logits.count { logits[id] = -.infinity }
+            guard var given = draw else { return logits.indices.max { logits[$0] < logits[$1] } ?? 0 }
+            let words = given.deviceCounts(vocabularySize: logits.count)
+            for (id, word) in words.enumerated() {
+                if word >> 31 == 1 {
+                    logits[id] = logits[id] < 0 ? logits[id] * given.repetitionPenalty : logits[id] / given.repetitionPenalty
+                }
+                guard word & 0x7FFF_FFFF > 0 else { continue }
+                logits[id] -= given.presencePenalty + given.frequencyPenalty * Float(word & 0x7FFF_FFFF)
+            }
+            var id = logits.indices.max { logits[$0] < logits[$1] } ?? 0
+            if given.temperature > 0 {
+                var candidates = CandidateSet()
+                candidates.fill(logits, temperature: given.temperature, topK: given.topK)
+                candidates.keepMass(given.topP)
+                candidates.drop(below: given.minP)
+                id = candidates.pick(given.uniform(step))
+            }
+            given.seen.insert(id)
+            given.counts[id, default: 0] += 1
+            draw = given
+            return id
+        }
     }
 
-    private func compare(_ generator: Generator, _ options: GenerationOptions, isHanded: Bool = true, cut: Int? = nil) throws {
+    private func compare(_ generator: Generator, _ options: GenerationOptions, isHanded: Bool = true, cut: Int? = nil, most: Int? = nil) throws {
         let prompt = try generator.encode("To be")
         func run(_ session: any DecoderSession) throws -> GenerationResult {
             var pieces = 0
@@ -46,7 +83,7 @@ import Transformer
             }
         }
         let plain = try generator.model.executor.makeSession()
-        let device = Device(try generator.model.executor.makeSession())
+        let device = Device(try generator.model.executor.makeSession(), most: most)
         let (expected, result) = (try run(plain), try run(device))
         #expect(result.tokens == expected.tokens)
         #expect(result.text == expected.text)
@@ -74,11 +111,59 @@ import Transformer
             try compare(generator, options)
             options = GenerationOptions(maximumTokens: 1, ignoresEndOfSequence: true)
             try compare(generator, options, isHanded: false)
-            options = GenerationOptions(maximumTokens: 1000, ignoresEndOfSequence: true)
-            options.sampling.temperature = 1
-            options.sampling.seed = 3
-            options.maximumTokens = 20
+        }
+    }
+
+    static let draws: [SamplingParameters] = {
+        func parameters(_ change: (inout SamplingParameters) -> Void) -> SamplingParameters {
+            var parameters = SamplingParameters()
+            (parameters.temperature, parameters.seed) = (1, 3)
+            change(&parameters)
+            return parameters
+        }
+        return [
+            parameters { _ in },
+            parameters { ($0.topK, $0.topP, $0.temperature) = (20, 0.95, 0.6) },
+            parameters { ($0.minP, $0.repetitionPenalty) = (0.05, 1.3) },
+            parameters { ($0.topP, $0.presencePenalty, $0.frequencyPenalty) = (0.8, 0.7, 0.4) },
+            parameters { ($0.temperature, $0.repetitionPenalty, $0.frequencyPenalty) = (0, 1.2, 0.5) },
+        ]
+    }()
+
+    /// Also where the device hands the choice back now and then, or always.
+    @Test(arguments: draws) func drawsAreThoseOfTheSampler(parameters: SamplingParameters) async throws {
+        try await TinyModel.withFolder(Self.configuration) { folder in
+            let generator = try await Generator(folder)
+            let options = GenerationOptions(maximumTokens: 40, sampling: parameters, ignoresEndOfSequence: true)
+            try compare(generator, options)
+            try compare(generator, options, cut: 7)
+            try compare(generator, options, most: 3)
+            try compare(generator, options, isHanded: false, most: 0)
+        }
+    }
+
+    @Test func whatADeviceCannotDrawIsDrawnByTheHost() async throws {
+        try await TinyModel.withFolder(Self.configuration) { folder in
+            let generator = try await Generator(folder)
+            var options = GenerationOptions(maximumTokens: 10, ignoresEndOfSequence: true)
+            options.sampling.logprobs = 2
+            try compare(generator, options, isHanded: false)
+            options.sampling.logprobs = nil
+            options.sampling.logitBias = [7: 1]
             try compare(generator, options, isHanded: false)
         }
+    }
+
+    @Test func aDeviceThatCannotDecideIsAskedEverLessOften() {
+        var tries = DeviceTries()
+        var asked = 0
+        for _ in 0..<200 where tries.tries() {
+            asked += 1
+            tries.note(handed: 0)
+        }
+        #expect(asked < 12)
+        for _ in 0..<64 where tries.tries() { tries.note(handed: 5) }
+        let isAsked = tries.tries()
+        #expect(isAsked)
     }
 }

@@ -2,6 +2,7 @@ import Apus
 import Foundation
 import JSON
 import Testing
+import Transformer
 
 @Suite struct SamplerTests {
     private func parameters(_ change: (inout SamplingParameters) -> Void) -> SamplingParameters {
@@ -17,21 +18,38 @@ import Testing
         try Sampler(parameters, vocabularySize: size, isAllowed: isAllowed, prompt: prompt)
     }
 
-    /// A device may choose the likeliest token by itself only where nothing changes the logits and the ids that exist come first.
-    @Test func greedyChoiceCanBeHandedOver() throws {
+    /// A device may choose by itself only where the ids that exist come first and the host needs no logits.
+    @Test func choicesCanBeHandedOver() throws {
         let greedy = SamplingParameters()
-        #expect(try sampler(greedy, size: 10).greedyLimit == 10)
-        #expect(try sampler(greedy, size: 10, isAllowed: { $0 < 7 }).greedyLimit == 7)
-        #expect(try sampler(greedy, size: 10, isAllowed: { $0 != 4 }).greedyLimit == nil)
-        #expect(try sampler(parameters { _ in }, size: 10).greedyLimit == nil)
+        #expect(try sampler(greedy, size: 10).deviceChoice?.sampleable == 10)
+        #expect(try sampler(greedy, size: 10).deviceChoice?.draw == nil)
+        #expect(try sampler(greedy, size: 10, isAllowed: { $0 < 7 }).deviceChoice?.sampleable == 7)
+        #expect(try sampler(greedy, size: 10, isAllowed: { $0 != 4 }).deviceChoice == nil)
+        for change in [{ $0.logitBias = [3: 1] }, { $0.logprobs = 0 }] as [(inout SamplingParameters) -> Void] {
+            #expect(try sampler(parameters(change), size: 10).deviceChoice == nil)
+        }
         for change in [
-            { $0.repetitionPenalty = 1.1 }, { $0.presencePenalty = 0.5 }, { $0.frequencyPenalty = 0.5 }, { $0.logitBias = [3: 1] },
-            { $0.logprobs = 0 },
+            { $0.repetitionPenalty = 1.1 }, { $0.presencePenalty = 0.5 }, { $0.frequencyPenalty = 0.5 },
         ] as [(inout SamplingParameters) -> Void] {
             var changed = greedy
             change(&changed)
-            #expect(try sampler(changed, size: 10).greedyLimit == nil)
+            #expect(try sampler(changed, size: 10).deviceChoice?.draw?.hasPenalties == true)
         }
+    }
+
+    /// The state that goes with a draw is that behind the tokens so far.
+    @Test func drawsGoOnWhereTheSamplerStands() throws {
+        var sampler = try sampler(parameters { ($0.seed, $0.repetitionPenalty) = (5, 1.2) }, size: 10, prompt: [1, 2, 2])
+        var logits = [Float](repeating: 0, count: 10)
+        logits[4] = 100
+        #expect(try sampler.sample(&logits).id == 4)
+        sampler.note(7)
+        sampler.note(4)
+        let draw = try #require(sampler.deviceChoice?.draw)
+        #expect(draw.uniform(0) == Philox(seed: 5).uniform(3))
+        #expect(draw.uniform(2) == Philox(seed: 5).uniform(5))
+        let seen: UInt32 = 1 << 31
+        #expect(draw.deviceCounts(vocabularySize: 10) == [0, seen, seen, 0, seen | 2, 0, 0, seen | 1, 0, 0])
     }
 
     /// Known answers of the Random123 library for Philox4x32-10.

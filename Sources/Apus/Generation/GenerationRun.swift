@@ -11,6 +11,7 @@ struct GenerationRun {
     private var detokenizer: StreamingDetokenizer?
     private var stopStrings: StopStringMatcher
     private var result = GenerationResult()
+    private var steps = DeviceTries()
 
     init(model: LoadedModel, options: GenerationOptions, promptIDs: [Int]) throws {
         guard options.maximumTokens >= 0 else {
@@ -54,7 +55,7 @@ struct GenerationRun {
                 break
             }
             if try decodeOnDevice(after: sampled.id, session, onPiece) { break }
-            logits = try session.extend([Int32(sampled.id)])
+            logits = try session.extend([Int32(result.tokens[result.tokens.count - 1])])
             result.timings.decodedTokens += 1
         }
         result.timings.decode = clock.now - decodeStart
@@ -79,20 +80,25 @@ struct GenerationRun {
         return !stopped
     }
 
-    /// Lets the device choose all further tokens, where it can and nothing but the likeliest is asked for; false where it cannot.
+    /// Lets the device choose all further tokens; false where it cannot, or cannot decide on the next.
     private mutating func decodeOnDevice(
         after id: Int, _ session: any DecoderSession, _ onPiece: (GenerationPiece) throws -> Bool
     ) throws -> Bool {
-        guard let session = session as? any GreedyDecoderSession, let sampleable = sampler.greedyLimit else { return false }
+        guard let session = session as? any ResidentDecoderSession, let choice = sampler.deviceChoice else { return false }
+        guard steps.tries() else { return false }
         // Unless something else ends it.
         result.finishReason = .length
-        return try session.decodeGreedily(
+        let before = result.tokens.count
+        let isOver = try session.decode(
             from: Int32(id), limit: options.maximumTokens - result.tokens.count, stops: endTokens.map { Int32(truncatingIfNeeded: $0) },
-            sampleable: sampleable
+            sampleable: choice.sampleable, draw: choice.draw
         ) { token in
             result.timings.decodedTokens += 1
+            sampler.note(Int(token))
             return try accept(SampledToken(id: Int(token), logprob: nil, topLogprobs: []), onPiece)
         }
+        if !isOver { steps.note(handed: result.tokens.count - before) }
+        return isOver
     }
 
     /// The text that token `id` makes certain, and whether a stop string ends it.
@@ -109,5 +115,24 @@ struct GenerationRun {
         let text = stopStrings.append(tail) + stopStrings.finish()
         result.text += text
         return text
+    }
+}
+
+/// When a device that could not decide on a token is asked again: at once where it had chosen some, else after ever more tokens.
+package struct DeviceTries {
+    private var failures = 0
+    private var pause = 0
+
+    package init() {}
+
+    package mutating func tries() -> Bool {
+        guard pause > 0 else { return true }
+        pause -= 1
+        return false
+    }
+
+    package mutating func note(handed: Int) {
+        failures = handed > 0 ? 0 : min(failures + 1, 6)
+        pause = (1 << failures) - 1
     }
 }

@@ -38,7 +38,7 @@ public struct ModelOptions: Sendable {
 
     public init(
         device: DeviceSelection = .automatic, replicas: ReplicaCount = .count(1), kernels: KernelPath = .automatic,
-        decoding: DecodeMode = .layers, precision: MatrixPrecision = .bfloat16, threads: Int? = nil, cpuPrecision: CPUPrecision = .fp32,
+        decoding: DecodeMode = .automatic, precision: MatrixPrecision = .bfloat16, threads: Int? = nil, cpuPrecision: CPUPrecision = .fp32,
         allowsDownload: Bool = true
     ) {
         self.device = device

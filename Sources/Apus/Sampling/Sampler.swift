@@ -1,3 +1,5 @@
+package import Transformer
+
 /// Chooses tokens for one sequence and remembers what it chose.
 ///
 /// Cost: one pass over the vocabulary for the likeliest token, a few for sampling; only candidates are sorted.
@@ -47,14 +49,23 @@ package struct Sampler: Sendable {
         return SampledToken(id: id, logprob: report?.logprob(of: id), topLogprobs: report?.top ?? [])
     }
 
-    /// When only ids below a number can be chosen and nothing changes the logits: that number. A device can then choose by itself.
-    package var greedyLimit: Int? {
+    /// How a device can choose as this sampler would, from now on: ids below a number, by a draw or, without one, the likeliest. Nil where it cannot.
+    package var deviceChoice: (sampleable: Int, draw: DeviceDraw?)? {
         let p = parameters
-        guard p.temperature == 0, p.repetitionPenalty == 1, p.presencePenalty == 0, p.frequencyPenalty == 0, p.logitBias.isEmpty, p.logprobs == nil
-        else { return nil }
+        guard p.logitBias.isEmpty, p.logprobs == nil else { return nil }
         let limit = vocabularySize - forbidden.count
-        return forbidden.first.map { $0 == limit } ?? true ? limit : nil
+        guard forbidden.first.map({ $0 == limit }) ?? true else { return nil }
+        let (random, step) = (random, step)
+        var draw = DeviceDraw { random.uniform(step &+ UInt64($0)) }
+        (draw.temperature, draw.topK, draw.topP, draw.minP) = (p.temperature, p.topK, p.topP, p.minP)
+        (draw.repetitionPenalty, draw.presencePenalty, draw.frequencyPenalty) = (p.repetitionPenalty, p.presencePenalty, p.frequencyPenalty)
+        guard p.temperature != 0 || draw.hasPenalties else { return (limit, nil) }
+        (draw.seen, draw.counts) = (seen, counts)
+        return (limit, draw)
     }
+
+    /// Notes a token that a device chose in this sampler's place.
+    package mutating func note(_ id: Int) { remember(id) }
 
     private mutating func remember(_ id: Int) {
         if parameters.repetitionPenalty != 1 { seen.insert(id) }

@@ -41,7 +41,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// What the resident kernel reads.
     public let decodeWeights: DecodeWeightFormat
     private let engineLock = NSLock()
-    private var engine: DecodeEngine?
+    private var engine: DecodeChoice?
 
     /// Rounding the stream to bf16 costs more accuracy than all other roundings together, but little beside 8-bit codes.
     let residual: ResidualForm
@@ -57,7 +57,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// - Throws: what ``DeviceWeights/init(_:spec:on:)`` throws, and ``CUDAError`` for a GPU or a compiler that is not there.
     package init(
         spec: TransformerSpec, weights: TransformerWeights, device: Device, path: KernelPath = .automatic, fusion: PrefillFusion = .none,
-        precision: MatrixPrecision = .bfloat16, groupRows: Int? = nil, decoding: DecodeMode = .layers,
+        precision: MatrixPrecision = .bfloat16, groupRows: Int? = nil, decoding: DecodeMode = .automatic,
         decodeWeights: DecodeWeightFormat = .bfloat16, compiler: Compiler? = nil
     ) throws {
         try spec.validate()
@@ -71,10 +71,10 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         self.decoding = decoding
         self.decodeWeights = decodeWeights
         self.groupRows = max(1, groupRows ?? Self.defaultGroupRows)
-        guard fusion != .full || decoding == .layers else {
+        guard fusion != .full || decoding != .resident else {
             throw TransformerError(.invalidSpec, "the resident decode kernel reads weights as they are, and full fusion folds norms into them")
         }
-        guard precision == .bfloat16 || (decoding == .layers && fusion != .full) else {
+        guard precision == .bfloat16 || (decoding != .resident && fusion != .full) else {
             throw TransformerError(.invalidSpec, "8-bit codes go with neither full fusion nor the resident decode kernel")
         }
         if precision == .float8, let obstacle = Float8Layers.obstacle(spec, isHopper: path != .generic && context.isHopper()) {
@@ -123,19 +123,48 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// bf16 operations a second on paper; nil for a GPU that the table does not hold.
     package var peakOperationsPerSecond: Double? { context.device.peaks?.bf16 }
 
-    /// The megakernel, compiled and its weights packed at the first call; nil where it is not asked for.
+    /// The megakernel, compiled and its weights packed at the first call; nil where tokens are computed by layers.
+    ///
+    /// - Throws: what is in its way where it was asked for by name; otherwise only what is no matter of the model or of memory.
     func decodeEngine() throws -> DecodeEngine? {
-        guard decoding == .resident else { return nil }
+        guard decoding != .layers else { return nil }
         return try engineLock.withLock {
-            if let engine { return engine }
-            let made = try DecodeEngine(
-                spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic, format: decodeWeights)
-            engine = made
+            let choice = try engine ?? chooseEngine()
+            engine = choice
+            guard case .resident(let made) = choice else { return nil }
             return made
         }
     }
 
-    public func makeSession() throws -> any DecoderSession { CUDADecoderSession(self) }
+    private func chooseEngine() throws -> DecodeChoice {
+        guard fusion != .full else { return .layers("full fusion folds norms into the weights") }
+        guard precision == .bfloat16 else { return .layers("the weights lie in 8-bit codes for prompts") }
+        do {
+            return .resident(
+                try DecodeEngine(
+                    spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic, format: decodeWeights))
+        } catch {
+            guard decoding == .automatic, let reason = DecodeChoice.reason(for: error) else { throw error }
+            return .layers(reason)
+        }
+    }
+
+    public var decodeReport: DecodeReport? {
+        switch engineLock.withLock({ engine }) {
+        case .resident(let made): DecodeReport(isResident: true, reason: nil, byteCount: made.byteCount)
+        case .layers(let reason): DecodeReport(isResident: false, reason: reason, byteCount: 0)
+        case nil:
+            decoding == .layers
+                ? DecodeReport(isResident: false, reason: nil, byteCount: 0)
+                : DecodeReport(isResident: DecodePlan.obstacle(spec) == nil, reason: DecodePlan.obstacle(spec), byteCount: 0)
+        }
+    }
+
+    public func makeSession() throws -> any DecoderSession {
+        // Before the first token is waited for.
+        _ = try decodeEngine()
+        return CUDADecoderSession(self)
+    }
 
     /// Runs `body` with memory for `rows` rows while no other pass uses it. The memory is good for work put into the stream inside of `body`.
     func withSpace<Result>(rows: Int, _ body: (PassSpace) throws -> Result) throws -> Result {

@@ -4,6 +4,8 @@
 // FAKE_DEVICES   number of GPUs (1)                           FAKE_MAJOR, FAKE_MINOR  compute capability (9.0)
 // FAKE_MEMORY    bytes of one GPU (1 MiB)                     FAKE_LAUNCH    status of a launch (0)
 // FAKE_FAULT     status of every call after a launch (0)      FAKE_NO_CLUSTERS  leaves cuOccupancyMaxActiveClusters out
+// FAKE_SIZES     the words of the variable apus_decode_sizes (none); then the kernel apus_decode has statuses of its own,
+//                FAKE_DECODE_LAUNCH (0) and FAKE_DECODE_FAULT (0), and writes nothing
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -33,6 +35,12 @@
 #ifndef FAKE_FAULT
 #define FAKE_FAULT 0
 #endif
+#ifndef FAKE_DECODE_LAUNCH
+#define FAKE_DECODE_LAUNCH 0
+#endif
+#ifndef FAKE_DECODE_FAULT
+#define FAKE_DECODE_FAULT 0
+#endif
 
 typedef uint64_t pointer;
 typedef struct {
@@ -46,6 +54,10 @@ static int sticky = 0;
 static int capturing = 0;
 static int dynamicShared = 48 * 1024;
 static char object[8];
+static char decodeKernel[8];
+#ifdef FAKE_SIZES
+static uint32_t decodeSizes[] = {FAKE_SIZES};
+#endif
 
 static int state(void) { return sticky; }
 
@@ -282,10 +294,17 @@ int cuModuleLoadData(void **module, const void *image) {
 }
 int cuModuleUnload(void *module) { return module ? 0 : 400; }
 int cuModuleGetFunction(void **function, void *module, const char *name) {
-    *function = object;
+    *function = strcmp(name, "apus_decode") == 0 ? decodeKernel : object;
     return module && strcmp(name, "absent") != 0 ? 0 : 500;
 }
 int cuModuleGetGlobal_v2(pointer *address, size_t *count, void *module, const char *name) {
+#ifdef FAKE_SIZES
+    if (strcmp(name, "apus_decode_sizes") == 0) {
+        *address = (pointer)(uintptr_t)decodeSizes;
+        *count = sizeof decodeSizes;
+        return module ? 0 : 500;
+    }
+#endif
     *address = 4096;
     *count = 16;
     return module && strcmp(name, "absent") != 0 ? 0 : 500;
@@ -324,6 +343,10 @@ int cuLaunchKernelEx(const configuration *shape, void *function, void **paramete
     if (function == NULL || extra != NULL || shape->stream == NULL) return 1;
     // What a real driver refuses without a word.
     if ((int)shape->shared + 1024 > 48 * 1024 && (int)shape->shared > dynamicShared) return 1;
+    if (function == decodeKernel) {
+        if (FAKE_DECODE_LAUNCH == 0) sticky = FAKE_DECODE_FAULT;
+        return FAKE_DECODE_LAUNCH;
+    }
     sticky = FAKE_FAULT;
     // The kernel: writes its second parameter where the first one points to.
     if (!FAKE_FAULT) {

@@ -103,6 +103,25 @@ import Transformer
         #expect(arguments.stops.0 == 1 | 2 << 32 && arguments.stops.7 == 15 | 16 << 32)
     }
 
+    @Test func drawsAreThoseThatTheKernelHas() throws {
+        #expect(MemoryLayout<DecodeSampling>.stride == 56)
+        #expect(MemoryLayout<DecodeSampling>.offset(of: \.leftOut) == 32)
+        func sampling(_ change: (inout DeviceDraw) -> Void) -> DecodeSampling? {
+            var draw = DeviceDraw { _ in 0 }
+            change(&draw)
+            return DecodeSampling(draw, vocabularySize: 1000, largestK: 64)
+        }
+        let everything = try #require(sampling { _ in })
+        #expect(everything.draw == DecodeSampling.Draw.everything.rawValue && everything.leftOut == 0)
+        let candidates = try #require(sampling { ($0.topK, $0.topP) = (64, 0.75) })
+        #expect(candidates.draw == DecodeSampling.Draw.candidates.rawValue)
+        #expect(candidates.kept == 64 && candidates.isWhole == 0 && candidates.leftOut == 0.25)
+        let whole = try #require(sampling { ($0.topK, $0.minP) = (1000, 0.1) })
+        #expect(whole.kept == 64 && whole.isWhole == 1 && whole.leftOut == 0)
+        #expect(sampling { $0.topK = 65 } == nil)
+        #expect(sampling { ($0.temperature, $0.topK) = (0, 65) }?.draw == DecodeSampling.Draw.likeliest.rawValue)
+    }
+
     @Test func faultsNameThePlace() {
         let fault = DecodeFault(4 | 12 << 8 | 77 << 16)
         #expect(fault.description == "the decode kernel gave up: block 77 waited for attended rows in layer 12")
@@ -116,14 +135,22 @@ import Transformer
     func compiles(_ one: Case) throws {
         let compiler = try #require(Self.compiler)
         for (name, limit) in [("sm_90a", 232_448), ("sm_80", 166_912)] {
-            let plan = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: limit, hasRing: name == "sm_90a")
-            let codes = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: limit, hasRing: name == "sm_90a", format: .float8)
+            func plan(_ format: DecodeWeightFormat, samples: Bool) throws -> KernelConstants {
+                try DecodePlan(
+                    one.spec, multiprocessors: 132, sharedByteLimit: limit, hasRing: name == "sm_90a", format: format, samples: samples
+                ).constants
+            }
             let isShort = ["Qwen3-0.6B", "Gemma3-270m"].contains(one.name)
-            let constants = isShort ? [plan.constants, codes.constants] : [plan.constants]
-            for (path, constants) in [DecodePlan.kernelPath, DecodePlan.packPath].flatMap({ path in constants.map { (path, $0) } }) {
-                let kernels = try compiler.compile(path, constants: constants, for: Architecture(name))
-                #expect(kernels.warnings.isEmpty, "\(kernels.warnings)")
-                #expect(!kernels.figures.isEmpty)
+            for format in isShort ? [DecodeWeightFormat.bfloat16, .float8] : [.bfloat16] {
+                let forms = try [
+                    (DecodePlan.kernelPath, plan(format, samples: false)), (DecodePlan.packPath, plan(format, samples: false)),
+                    (DecodePlan.kernelPath, plan(format, samples: true)),
+                ]
+                for (path, constants) in forms {
+                    let kernels = try compiler.compile(path, constants: constants, for: Architecture(name))
+                    #expect(kernels.warnings.isEmpty, "\(kernels.warnings)")
+                    #expect(!kernels.figures.isEmpty)
+                }
             }
         }
     }

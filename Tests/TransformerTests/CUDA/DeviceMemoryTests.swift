@@ -7,25 +7,25 @@ import Transformer
 
 /// What lies in a GPU's memory, and what happens when it is too little: on a driver whose GPU memory is the host's.
 @Suite(.enabled(if: FakeGPU.isAvailable, FakeGPU.reason)) struct DeviceMemoryTests {
-    private static let spec = TransformerSpec(
+    static let spec = TransformerSpec(
         vocabularySize: 40, hiddenSize: 64, intermediateSize: 24, queryHeads: 2, keyValueHeads: 1, headDimension: 64,
         layers: [.init(window: 4, rope: .init(base: 1e4)), .init(window: nil, rope: .init(base: 1e6))], normPlacement: .sandwich,
         normWeightOffset: 1, normEpsilon: 1e-6, hasQueryKeyNorm: true, activation: .geluTanh, attentionScale: 0.125, embeddingScale: 8,
         isBidirectional: false, hasTiedHead: true, maximumPositions: 1000)
 
-    private func weights(_ dtype: DType) throws -> TransformerWeights {
+    static func weights(_ dtype: DType) throws -> TransformerWeights {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("weights-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         // The mapping outlives the file.
         defer { try? FileManager.default.removeItem(at: folder) }
         let names = Gemma3Family.tensorNames(for: Self.spec)
-        try RandomWeights(spec: Self.spec, seed: 3, dtype: dtype).write(to: folder.path, names: names, prefix: "model.")
+        try RandomWeights(spec: spec, seed: 3, dtype: dtype).write(to: folder.path, names: names, prefix: "model.")
         return try TransformerWeights(SafetensorsCheckpoint(directory: folder.path), spec: Self.spec, names: names)
     }
 
     @Test(arguments: [DType.bfloat16, .float16, .float32]) func weightsLieAsTheKernelsReadThem(dtype: DType) throws {
         let context = try FakeGPU.context(memory: 8 << 20)
-        let host = try weights(dtype)
+        let host = try Self.weights(dtype)
         let device = try DeviceWeights(host, spec: Self.spec, on: context)
         #expect(device.roundedFrom == (dtype == .bfloat16 ? nil : dtype.safetensorsName))
         func rounded(_ matrix: WeightMatrix) -> [Float] { matrix.floats.map { Float(BFloat16($0)) } }
@@ -54,7 +54,7 @@ import Transformer
 
     @Test func tooLittleMemoryForTheWeightsNamesTheWhole() throws {
         let context = try FakeGPU.context(memory: 64 << 10)
-        let host = try weights(.bfloat16)
+        let host = try Self.weights(.bfloat16)
         let error = errorOf { _ = try DeviceWeights(host, spec: Self.spec, on: context) }
         #expect(error?.code == .outOfMemory)
         let need = WeightPlacement(Self.spec, hasOwnHead: false).byteCount

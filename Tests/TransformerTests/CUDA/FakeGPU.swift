@@ -19,17 +19,24 @@ enum FakeGPU {
 
     /// - Parameter memory: bytes of the GPU.
     static func context(memory: Int) throws -> OperatorContext {
+        try OperatorContext(Context(device(memory: memory)), compiler: #require(compiler))
+    }
+
+    /// - Parameters:
+    ///   - memory: bytes of the GPU.
+    ///   - settings: further definitions, see the driver.
+    static func device(memory: Int, settings: [String: String] = [:]) throws -> Device {
         let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
             .appendingPathComponent("CUDATests/FakeDriver/fake_driver.c")
         let library = FileManager.default.temporaryDirectory.appendingPathComponent("libcuda-\(UUID().uuidString).so")
         defer { try? FileManager.default.removeItem(at: library) }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: try #require(clang))
-        process.arguments = ["-shared", "-fPIC", "-O1", "-DFAKE_MEMORY=\(memory)", "-o", library.path, source.path]
+        process.arguments =
+            ["-shared", "-fPIC", "-O1", "-DFAKE_MEMORY=\(memory)"] + settings.map { "-D\($0.key)=\($0.value)" } + ["-o", library.path, source.path]
         try process.run()
         process.waitUntilExit()
         #expect(process.terminationStatus == 0)
-        let driver = try Driver(environment: Environment(["APUS_CUDA_DRIVER": library.path]))
-        return try OperatorContext(Context(Device(ordinal: 0, driver: driver)), compiler: #require(compiler))
+        return try Device(ordinal: 0, driver: Driver(environment: Environment(["APUS_CUDA_DRIVER": library.path])))
     }
 }

@@ -1,6 +1,7 @@
 import CUDA
 import Foundation
 import Operators
+import Synchronization
 
 /// Decode steps of one model on one GPU by the resident megakernel; see docs/decode.md.
 ///
@@ -21,6 +22,11 @@ final class DecodeEngine: @unchecked Sendable {
     private let forced: DeviceBuffer  // [stepLimit] Int32
     private let chosen: DeviceBuffer  // [stepLimit] Int32
     private let logits: DeviceBuffer  // [V] fp32
+    /// The form that draws tokens, compiled when it is first asked for; nil inside where the model or the GPU has none.
+    private var sampler: DecodeSampler??
+    private let drawingByteCount = Mutex(0)
+    private let isGeneric: Bool
+    private let format: DecodeWeightFormat
     /// [stepLimit] of token | (step + 1) << 32, then the stop word.
     private let mailbox: PinnedBuffer
 
@@ -42,10 +48,15 @@ final class DecodeEngine: @unchecked Sendable {
             hasRing: !isGeneric && device.computeCapability.major == 9, format: format)
         self.spec = spec
         self.context = context
+        self.isGeneric = isGeneric
+        self.format = format
         self.embeddingScale = embeddingScale
         source = weights
-        kernels = try DecodeKernels(plan, on: context)
-        self.weights = try DecodeWeights(weights, spec: spec, plan: plan, kernels: kernels, on: context)
+        let kernels = try DecodeKernels(plan, on: context)
+        self.kernels = kernels
+        self.weights = try during("packing the weights for the decode kernel") {
+            try DecodeWeights(weights, spec: spec, plan: plan, kernels: kernels, on: context)
+        }
         func buffer(_ byteCount: Int) throws -> DeviceBuffer { try DeviceBuffer(byteCount: byteCount, in: context.context) }
         exchange = try buffer(kernels.sizes.exchangeByteCount)
         error = try buffer(4)
@@ -59,8 +70,10 @@ final class DecodeEngine: @unchecked Sendable {
     /// Of the grid, all resident.
     var blocks: Int { kernels.sizes.blocks }
 
-    /// Bytes on the GPU beside the weights that other kernels use too.
-    var byteCount: Int { weights.byteCount + exchange.byteCount }
+    /// Bytes on the GPU beside the weights that a prompt is computed with.
+    var byteCount: Int {
+        weights.byteCount + exchange.byteCount + logits.byteCount + drawingByteCount.withLock { $0 }
+    }
 
     /// Computes `ids` one after the other behind the cache's positions, for which it has room, and returns the logits behind the last.
     func logits(of ids: [Int32], cache: DeviceKeyValueCache) throws -> [Float] {
@@ -79,22 +92,32 @@ final class DecodeEngine: @unchecked Sendable {
         }
     }
 
-    /// Takes the likeliest token again and again, beginning behind `first`, which is not in the cache yet.
+    /// Chooses token after token, beginning behind `first`, which is not in the cache yet.
     ///
     /// - Parameters:
     ///   - limit: tokens at most.
     ///   - stops: ids behind which the kernel ends; they are handed over too.
     ///   - sampleable: ids below it may be chosen.
+    ///   - draw: how tokens are drawn; nil takes the likeliest.
     ///   - body: gets each token while the kernel computes the next; false ends the generation. The cache then holds all tokens but the last.
+    /// - Returns: false where the kernel cannot draw so, or could not decide on the next token.
     /// - Throws: ``TransformerError`` with code `nonFinite` for logits that are no numbers, and what `body` throws.
     func generate(
-        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, cache: DeviceKeyValueCache, _ body: (Int32) throws -> Bool
-    ) throws {
+        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, cache: DeviceKeyValueCache,
+        _ body: (Int32) throws -> Bool
+    ) throws -> Bool {
         var (input, left) = (first, limit)
+        var drawing: DecodeSampler.State?
+        if let draw {
+            guard let sampler = try lock.withLock({ try preparedSampler() }), let state = sampler.state(draw, sampleable: sampleable) else {
+                return false
+            }
+            drawing = state
+        }
         while left > 0, cache.position < spec.maximumPositions {
             let steps = min(left, Self.stepLimit, spec.maximumPositions - cache.position)
-            try cache.reserve(cache.position + steps)
-            var goesOn = true
+            try during("making room for \(steps) more positions in the cache") { try cache.reserve(cache.position + steps) }
+            var (goesOn, isDecided) = (true, true)
             try lock.withLock {
                 var arguments = DecodeArguments()
                 arguments.sampleable = Int32(sampleable)
@@ -103,16 +126,21 @@ final class DecodeEngine: @unchecked Sendable {
                 arguments.stop = mailbox.region.address.advanced(by: 8 * Self.stepLimit)
                 arguments.setStops(stops)
                 try mailbox.store([UInt64](repeating: 0, count: Self.stepLimit + 1))
-                try launch(arguments, [input], steps: steps, cache)
+                try launch(arguments, [input], steps: steps, cache, drawing)
                 let start = cache.position
                 do {
                     for step in 0..<steps where goesOn {
                         let token = try token(of: step)
+                        if token == Self.undecided {
+                            isDecided = false
+                            break
+                        }
                         guard token >= 0 else {
                             throw TransformerError(
                                 .nonFinite, "the logits behind position \(start + step) hold NaN or infinity; the weights are at fault")
                         }
                         cache.move(to: start + step + 1)
+                        drawing?.note(token)
                         input = token
                         left -= 1
                         goesOn = try body(token) && !stops.prefix(DecodeArguments.maximumStops).contains(token)
@@ -123,8 +151,21 @@ final class DecodeEngine: @unchecked Sendable {
                 }
                 try stop()
             }
-            guard goesOn else { return }
+            guard isDecided else { return false }
+            guard goesOn else { return true }
         }
+        return true
+    }
+
+    /// What the kernel hands over where its candidates do not decide: `undecided` of Sampling.cuh.
+    private static let undecided: Int32 = -2
+
+    private func preparedSampler() throws -> DecodeSampler? {
+        if let sampler { return sampler }
+        let made = try DecodeSampler(spec, packed: kernels.sizes, on: context, isGeneric: isGeneric, format: format)
+        sampler = .some(made)
+        drawingByteCount.withLock { $0 = made?.byteCount ?? 0 }
+        return made
     }
 
     /// The token of a step, as soon as the kernel has handed it over.
@@ -138,7 +179,8 @@ final class DecodeEngine: @unchecked Sendable {
             tries += 1
             guard tries % 256 == 0 else { continue }
             // A kernel that has ended hands over nothing more.
-            if try context.stream.isIdle(), try mailbox.loadAcquiring64(at: 8 * step) >> 32 != UInt64(step + 1) {
+            let isOver = try during("waiting for a token of the decode kernel") { try context.stream.isIdle() }
+            if isOver, try mailbox.loadAcquiring64(at: 8 * step) >> 32 != UInt64(step + 1) {
                 try check()
                 throw CUDAError(.kernelFault, "the decode kernel ended before step \(step)")
             }
@@ -153,7 +195,9 @@ final class DecodeEngine: @unchecked Sendable {
         try check()
     }
 
-    private func launch(_ given: DecodeArguments, _ ids: [Int32], steps: Int, _ cache: DeviceKeyValueCache) throws {
+    private func launch(
+        _ given: DecodeArguments, _ ids: [Int32], steps: Int, _ cache: DeviceKeyValueCache, _ drawing: DecodeSampler.State? = nil
+    ) throws {
         guard cache.position + steps <= cache.capacity else {
             throw TransformerError(.contextExceeded, "\(cache.position + steps) positions exceed the cache's \(cache.capacity)")
         }
@@ -161,8 +205,10 @@ final class DecodeEngine: @unchecked Sendable {
         let addresses = try spec.layers.indices.flatMap { [try cache.keys(layer: $0).address.bits, try cache.values(layer: $0).address.bits] }
         try stream.upload(addresses, to: pointers.region)
         try stream.upload(ids, to: forced.region.slice(at: 0, byteCount: 4 * ids.count))
-        try stream.fill(exchange.region)
+        let area = drawing?.sampler.exchange.region ?? exchange.region
+        try stream.fill(area)
         try stream.fill(error.region)
+        try drawing?.upload(steps: steps, on: stream)
         var arguments = given
         arguments.layers = weights.layers.region.address
         arguments.head = weights.head.region.address
@@ -171,7 +217,7 @@ final class DecodeEngine: @unchecked Sendable {
         arguments.infos = weights.infos.region.address
         arguments.inverseFrequencies = weights.inverseFrequencies.region.address
         arguments.cache = pointers.region.address
-        arguments.exchange = exchange.region.address
+        arguments.exchange = area.address
         arguments.forced = forced.region.address
         arguments.chosen = chosen.region.address
         arguments.error = error.region.address
@@ -180,17 +226,29 @@ final class DecodeEngine: @unchecked Sendable {
         arguments.steps = Int32(steps)
         arguments.embeddingScale = embeddingScale
         if arguments.sampleable == 0 { arguments.sampleable = Int32(spec.vocabularySize) }
-        try kernels.decode.launch(
-            LaunchConfiguration(
-                grid: Extent(kernels.sizes.blocks), block: Extent(kernels.sizes.threads), sharedByteCount: kernels.sizes.sharedByteCount,
-                residency: .cooperative), on: stream, arguments)
+        let (kernel, sizes) = drawing.map { ($0.sampler.kernel.decode, $0.sampler.kernel.sizes) } ?? (kernels.decode, kernels.sizes)
+        try during("launching the decode kernel at position \(cache.position)") {
+            try kernel.launch(
+                LaunchConfiguration(
+                    grid: Extent(sizes.blocks), block: Extent(sizes.threads), sharedByteCount: sizes.sharedByteCount, residency: .cooperative),
+                on: stream, arguments)
+        }
     }
 
     /// Waits for the launch and throws if the kernel has given up a wait.
     private func check() throws {
-        let word = try context.stream.download(UInt32.self, from: error.region)[0]
+        let word = try during("waiting for the decode kernel") { try context.stream.download(UInt32.self, from: error.region)[0] }
         guard word != 0 else { return }
         throw CUDAError(.kernelFault, DecodeFault(word).description)
+    }
+}
+
+/// Says in a GPU's error what was being done.
+private func during<Result: ~Copyable>(_ work: String, _ body: () throws -> Result) throws -> Result {
+    do {
+        return try body()
+    } catch let error as CUDAError {
+        throw error.during(work)
     }
 }
 

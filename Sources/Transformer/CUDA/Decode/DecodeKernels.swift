@@ -32,6 +32,33 @@ struct DecodeKernels: Sendable {
     }
 }
 
+/// The form of the megakernel that draws tokens; it reads the same packed weights.
+struct SamplingKernel: Sendable {
+    let decode: Kernel
+    let sizes: DecodeSizes
+    /// Where ``DecodeSampling`` lies in the exchange area.
+    let inputOffset: Int
+    private let peaks: Int
+    private let idsOfPeak: Int
+    private let candidateLimit: Int
+
+    /// - Parameter sizes: of the other form, whose weights are packed.
+    init(_ plan: DecodePlan, sizes packed: DecodeSizes, on context: OperatorContext) throws {
+        let module = try Module(
+            context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture), in: context.context)
+        decode = try module.kernel("apus_decode")
+        sizes = try DecodeSizes(context.stream.download(UInt32.self, from: module.global("apus_decode_sizes")))
+        let own = try context.stream.download(UInt32.self, from: module.global("apus_decode_sampling")).map(Int.init)
+        guard own.count == 5, own[1] == MemoryLayout<DecodeSampling>.stride, sizes.blocks == packed.blocks, sizes.layerChunks == packed.layerChunks,
+            sizes.headChunks == packed.headChunks, sizes.argumentByteCount == packed.argumentByteCount
+        else { throw TransformerError(.unsupportedModel, "the decode kernel's two forms do not read the same weights") }
+        (inputOffset, peaks, idsOfPeak, candidateLimit) = (own[0], own[2], own[3], own[4])
+    }
+
+    /// The most candidates that can be kept exactly of so many ids: the bound for k of them is the k-th of `peaks` largest logits.
+    func largestK(sampleable: Int) -> Int { min(candidateLimit, peaks, (sampleable + idsOfPeak - 1) / idsOfPeak) }
+}
+
 /// What the kernel says of itself: its variable `apus_decode_sizes`.
 struct DecodeSizes: Sendable {
     let sharedByteCount: Int
@@ -117,4 +144,48 @@ package struct PackArguments: KernelParameter {
 package struct DecodeLayerInfo: BitwiseCopyable {
     var window: Int32
     var rope: Int32
+}
+
+/// `Sampling` of Sampling.cuh, field by field.
+package struct DecodeSampling: BitwiseCopyable, Equatable {
+    package enum Draw: UInt32, BitwiseCopyable { case likeliest, candidates, everything }
+
+    package var draw: UInt32 = 0
+    package var kept: UInt32 = 0
+    package var isWhole: UInt32 = 0
+    var temperature: Float
+    var minP: Float
+    var repetition: Float
+    var presence: Float
+    var frequency: Float
+    package var leftOut: Double
+    package var counts: UInt64 = 0
+    package var uniform: UInt64 = 0
+
+    /// The kernel's way of drawing so; nil where it has none.
+    ///
+    /// - Parameters:
+    ///   - largestK: candidates that the kernel keeps at most.
+    package init?(_ draw: DeviceDraw, vocabularySize: Int, largestK: Int) {
+        temperature = draw.temperature
+        minP = draw.minP
+        repetition = draw.repetitionPenalty
+        presence = draw.presencePenalty
+        frequency = draw.frequencyPenalty
+        leftOut = draw.topP < 1 ? 1 - Double(draw.topP) : 0
+        if draw.temperature == 0 {
+            self.draw = Draw.likeliest.rawValue
+        } else if draw.topK > 0, draw.topK < vocabularySize {
+            guard draw.topK <= largestK else { return nil }
+            self.draw = Draw.candidates.rawValue
+            kept = UInt32(draw.topK)
+        } else if draw.topP < 1 || draw.minP > 0 {
+            guard largestK > 0 else { return nil }
+            self.draw = Draw.candidates.rawValue
+            kept = UInt32(largestK)
+            isWhole = 1
+        } else {
+            self.draw = Draw.everything.rawValue
+        }
+    }
 }

@@ -43,9 +43,11 @@ package struct DecodePlan: Sendable, Hashable {
     ///   - sharedByteLimit: dynamic shared memory that a block may have.
     ///   - hasRing: weights through shared memory, on compute capability 9.0 only.
     ///   - format: of the packed matrices.
+    ///   - samples: the form that draws tokens, which keeps logits in shared memory.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` for a shape with an ``obstacle(_:)`` or a GPU that is too small.
     package init(
-        _ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool, format: DecodeWeightFormat = .bfloat16
+        _ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool, format: DecodeWeightFormat = .bfloat16,
+        samples: Bool = false
     ) throws {
         if let obstacle = Self.obstacle(spec) {
             throw TransformerError(.unsupportedModel, "the decode kernel does not compute this model: \(obstacle)")
@@ -61,7 +63,8 @@ package struct DecodePlan: Sendable, Hashable {
         self.format = format
         let fragments = Self.chunkFragments(spec, members: members, format: format)
         chunkByteCount = Self.warps * fragments * 32 * format.bits
-        let bound = Self.sharedByteBound(spec, members: members, format: format)
+        let bound =
+            Self.sharedByteBound(spec, members: members, format: format) + (samples ? Self.samplingByteBound(spec, blocks: blocks) : 0)
         let left = sharedByteLimit - bound
         guard left >= 0 else {
             throw TransformerError(.unsupportedModel, "the decode kernel needs more shared memory than the GPU's \(sharedByteLimit) bytes a block")
@@ -76,7 +79,7 @@ package struct DecodePlan: Sendable, Hashable {
         let sizes = [
             ("C", spec.hiddenSize), ("I", spec.intermediateSize), ("H", h), ("G", g), ("D", d), ("L", spec.layers.count),
             ("V", spec.vocabularySize), ("MEMBERS", members), ("RING", hasRing ? 1 : 0), ("SLOTS", max(1, ringSlots)),
-            ("SHARED_BOUND", bound), ("WEIGHTS", format.bits), ("CHUNK", fragments),
+            ("SHARED_BOUND", bound), ("WEIGHTS", format.bits), ("CHUNK", fragments), ("SAMPLING", samples ? 1 : 0),
             // Small layers are bound by the exchanges, which wait behind what is in flight; large ones by the stream.
             ("FLIGHT", Self.bytesInFlight(spec, format: format) / chunkByteCount),
             ("HEAD_FLIGHT", 131_072 / chunkByteCount),
@@ -138,6 +141,14 @@ package struct DecodePlan: Sendable, Hashable {
         let layers = spec.layers.count * 24
         let factors = format == .bfloat16 ? 0 : 8 * 4 * padded(rows, 16)
         return 12 * padded(rows, 16) * 4 + 4 * groupHead + 4 * d + (8 * groupHead + 1024) * 4 + 16 * d + vector + layers + factors + 2048
+    }
+}
+
+extension DecodePlan {
+    /// The logits of a block's rows and how often their tokens came up, and the candidates of a draw.
+    private static func samplingByteBound(_ spec: TransformerSpec, blocks: Int) -> Int {
+        let rounds = (spec.vocabularySize + 64 * blocks - 1) / (64 * blocks)
+        return 8 * 64 * rounds + 8192
     }
 }
 

@@ -1,0 +1,107 @@
+import CUDA
+import Foundation
+import Operators
+import Tensors
+import Testing
+import Transformer
+
+/// What the resident engine makes of a GPU that refuses, lacks memory, or goes: on a driver whose kernels do nothing.
+@Suite(.enabled(if: FakeGPU.isAvailable, FakeGPU.reason)) struct DecodeFaultTests {
+    private static let spec: TransformerSpec = {
+        var spec = DeviceMemoryTests.spec
+        spec.maximumPositions = 6
+        return spec
+    }()
+    /// As the kernel would tell them, but for few and small chunks.
+    private static var sizes: [String: String] {
+        ["FAKE_SIZES": "1024,384,64,4,1,64,384,4096,\(MemoryLayout<DecodeArguments>.stride),4096,4096"]
+    }
+
+    private func executor(
+        memory: Int = 64 << 20, _ settings: [String: String] = [:], decoding: DecodeMode = .resident
+    ) throws -> CUDAExecutor {
+        let device = try FakeGPU.device(memory: memory, settings: Self.sizes.merging(settings) { $1 })
+        return try CUDAExecutor(spec: Self.spec, weights: DeviceMemoryTests.weights(.bfloat16), device: device, decoding: decoding)
+    }
+
+    private func message(_ code: CUDAError.Code, _ body: () throws -> Void) -> String {
+        do {
+            try body()
+            return "no error"
+        } catch {
+            let error = error as? CUDAError ?? (error as? OperatorError)?.cuda
+            #expect(error?.code == code)
+            return error?.message ?? ""
+        }
+    }
+
+    @Test func aPositionPastTheLastIsRefused() throws {
+        let session = try executor().makeSession()
+        _ = try session.extend([1, 2, 3, 4])
+        _ = try session.extend([5, 6])
+        #expect(session.position == 6)
+        for ids in [[7], [7, 8, 9, 1, 2]] as [[Int32]] {
+            let error = #expect(throws: TransformerError.self) { try session.extend(ids) }
+            #expect(error?.code == .contextExceeded)
+            #expect(session.position == 6)
+        }
+        let device = try #require(session as? any ResidentDecoderSession)
+        let error = #expect(throws: TransformerError.self) { try device.decodeGreedily(from: 7, limit: 1, stops: [], sampleable: 40) { _ in true } }
+        #expect(error?.code == .contextExceeded)
+    }
+
+    @Test func aKernelThatEndsEarlyIsNoticed() throws {
+        let session = try #require(try executor().makeSession() as? any ResidentDecoderSession)
+        let text = message(.kernelFault) { _ = try session.decodeGreedily(from: 7, limit: 3, stops: [], sampleable: 40) { _ in true } }
+        #expect(text.contains("ended before step 0"))
+        #expect(session.position == 0)
+    }
+
+    @Test func refusedLaunchesNameThePhase() throws {
+        #expect(message(.launchRefused) { _ = try executor(["FAKE_LAUNCH": "701"]).makeSession() }.contains("packing the weights"))
+        let session = try executor(["FAKE_DECODE_LAUNCH": "701"]).makeSession()
+        #expect(message(.launchRefused) { _ = try session.extend([1]) }.contains("launching the decode kernel at position 0"))
+        #expect(session.position == 0)
+    }
+
+    @Test func aLostDeviceNamesThePhase() throws {
+        let session = try executor(["FAKE_DECODE_FAULT": "700"]).makeSession()
+        #expect(message(.kernelFault) { _ = try session.extend([1]) }.contains("waiting for the decode kernel"))
+        let other = try #require(try executor(["FAKE_DECODE_FAULT": "700"]).makeSession() as? any ResidentDecoderSession)
+        let text = message(.kernelFault) { _ = try other.decodeGreedily(from: 7, limit: 3, stops: [], sampleable: 40) { _ in true } }
+        #expect(text.contains("waiting for a token"))
+    }
+
+    @Test func tooLittleMemoryTakesTheLayers() throws {
+        // Room for the weights, none for two layers of four chunks a block.
+        let memory = 1 << 20
+        #expect(message(.outOfMemory) { _ = try executor(memory: memory).makeSession() }.contains("packing the weights"))
+        let automatic = try executor(memory: memory, decoding: .automatic)
+        #expect(automatic.decodeReport?.isResident == true)
+        let session = try automatic.makeSession()
+        #expect(automatic.decodeReport?.isResident == false)
+        #expect(automatic.decodeReport?.reason?.contains("packing the weights") == true)
+        let device = try #require(session as? any ResidentDecoderSession)
+        #expect(try !device.decodeGreedily(from: 7, limit: 3, stops: [], sampleable: 40) { _ in true })
+    }
+
+    @Test func sessionsGiveTheirMemoryBack() throws {
+        let executor = try self.executor()
+        func held() throws -> Int {
+            for _ in 0..<50 { _ = try executor.makeSession().extend([1, 2, 3]) }
+            try executor.context.context.trimMemory()
+            return try executor.context.context.memory().free
+        }
+        let first = try held()
+        #expect(try held() == first)
+    }
+
+    @Test func whatIsAskedForIsReported() throws {
+        #expect(try executor(decoding: .layers).decodeReport == DecodeReport(isResident: false, reason: nil, byteCount: 0))
+        let resident = try executor(decoding: .automatic)
+        _ = try resident.makeSession()
+        #expect(resident.decodeReport?.isResident == true)
+        // Two layers of four chunks a block and the head's one, and norms, exchange area and logits.
+        #expect((resident.decodeReport?.byteCount ?? 0) > 9 * 64 * 4096)
+    }
+}
