@@ -30,8 +30,12 @@ struct DeviceArguments: ParsableArguments {
         help: "Kernels of the GPU: automatic, hopper (compute capability 9.0 only) or generic (8.0 and newer).")
     var kernels: KernelPath = .automatic
 
-    @Option(help: "How a GPU computes single tokens: layers (operation by operation) or resident (one kernel; needs the weights twice).")
-    var decode: DecodeMode = .layers
+    @Option(
+        help: """
+            How a GPU computes single tokens: resident (one kernel, which needs the weights twice), layers (operation by operation) or automatic: \
+            resident where the kernel computes the model and the memory suffices.
+            """)
+    var decode: DecodeMode = .automatic
 
     @Option(help: "Weights that the resident kernel reads: bf16 or fp8 (E4M3, a factor a row; less exact).")
     var decodeWeights: DecodeWeightFormat = .bfloat16

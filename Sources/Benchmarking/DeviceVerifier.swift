@@ -65,8 +65,10 @@ package struct DeviceVerifier {
         let sequences = lengths.map { randomIDs($0, stream: "encode \($0)") }
         for ids in sequences.suffix(1) { try checkLayers(ids, report) }
         try checkVectors(sequences, report)
-        if model.hasHead, !model.spec.isBidirectional { try checkLogits(sequences.filter { $0.count <= 513 }, report) }
-        if model.hasHead, hasCodes { try checkCodes(sequences.filter { $0.count <= 129 }, report) }
+        guard model.hasHead, !model.spec.isBidirectional else { return }
+        try checkLogits(sequences.filter { $0.count <= 513 }, report)
+        if hasCodes { try checkCodes(sequences.filter { $0.count <= 129 }, report) }
+        if device.decodeForm?.isResident == true { try DecodeVerifier(model: model, executor: device, seed: seed).run(report: report) }
     }
 
     private func checkLayers(_ ids: [Int32], _ report: (ModelVerifier.Check) throws -> Void) throws {

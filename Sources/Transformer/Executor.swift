@@ -8,7 +8,7 @@ public protocol ModelExecutor: AnyObject, Sendable {
     var deviceDescription: String { get }
 
     /// How single tokens are computed; nil where there is one way only.
-    var decodeReport: DecodeReport? { get }
+    var decodeForm: DecodeForm? { get }
 
     /// Tokens of a batch that suits the device.
     var preferredBatchTokens: Int { get }
@@ -111,7 +111,7 @@ public enum DecodeWeightFormat: String, Sendable, CaseIterable {
 }
 
 /// How an executor computes single tokens, and what for.
-public struct DecodeReport: Sendable, Equatable {
+public struct DecodeForm: Sendable, Equatable {
     /// Whether the resident kernel does it.
     public let isResident: Bool
     /// Why it does not; nil where it does, or was not asked for.
@@ -128,7 +128,7 @@ public struct DecodeReport: Sendable, Equatable {
 }
 
 extension ModelExecutor {
-    public var decodeReport: DecodeReport? { nil }
+    public var decodeForm: DecodeForm? { nil }
     public var preferredBatchTokens: Int { 8192 }
     public var batchesInFlight: Int { 1 }
 

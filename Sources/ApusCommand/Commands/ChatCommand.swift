@@ -2,13 +2,14 @@ import Apus
 import ArgumentParser
 import Dispatch
 import Foundation
+import Transformer
 
 struct ChatCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "chat", abstract: "Talk with a model.",
         discussion: """
-            /clear forgets the conversation, /think turns a reasoning model's thinking on and off, /quit or Ctrl-D ends. \
-            Ctrl-C stops an answer that is being written.
+            /clear forgets the conversation, /think and /no_think turn a reasoning model's thinking on and off, /quit or Ctrl-D ends. \
+            Ctrl-C stops an answer that is being written. A turn computes only what is new of the conversation.
             """)
 
     @OptionGroup var model: ModelArguments
@@ -26,7 +27,9 @@ struct ChatCommand: AsyncParsableCommand {
         let session = try ChatSession(generator, system: system)
         let options = GenerationOptions(maximumTokens: maxTokens, sampling: sampling.apply(to: generator.defaultSampling))
         var loop = ChatLoop(session: session, options: options, isTerminal: isatty(STDIN_FILENO) == 1)
-        loop.say("\(model.model ?? BundledModel.text.name) on \(generator.deviceDescription). /clear, /think, /quit; Ctrl-C stops an answer.")
+        loop.say(
+            "\(model.model ?? BundledModel.text.name) on \(generator.deviceDescription). /clear, /think, /no_think, /quit; Ctrl-C stops an answer.")
+        if let mode = DecodeText.mode(generator.model.executor.decodeForm) { loop.say("Tokens: \(mode).") }
         try loop.run()
     }
 }
@@ -56,11 +59,14 @@ private struct ChatLoop {
             case "/clear":
                 session.clear()
                 say("The conversation is forgotten.")
-            case "/think":
-                session.thinking = !(session.thinking ?? true)
+            case let command where command == "/think" || command == "/no_think":
+                session.thinking = command == "/think"
                 say("Thinking is \(session.thinking == true ? "on" : "off").")
+            case let message where message.hasPrefix("/think ") || message.hasPrefix("/no_think "):
+                // Qwen3 reads the switch in a message, for this turn on.
+                try answer(line)
             case let command where command.hasPrefix("/"):
-                say("There is no command \(command); there are /clear, /think and /quit.")
+                say("There is no command \(command); there are /clear, /think, /no_think and /quit.")
             default: try answer(line)
             }
         }
@@ -92,8 +98,9 @@ private struct ChatLoop {
         }
         let timings = turn.result.timings
         say(
-            "[prompt \(timings.prefilledTokens) tokens, \(Format.count(timings.prefillRate)) tok/s; "
-                + "answer \(turn.result.tokens.count) tokens, \(Format.count(timings.decodeRate)) tok/s]")
+            "[prompt \(timings.prefilledTokens) new of \(turn.result.promptTokens) tokens, \(Format.count(timings.prefillRate)) tok/s; "
+                + "first token after \(Format.milliseconds(timings.firstToken)); answer \(turn.result.tokens.count) tokens, \(Format.count(timings.decodeRate)) tok/s]"
+        )
     }
 
     func say(_ text: String) { try? write((isTerminal ? "\u{1B}[2m\(text)\u{1B}[0m" : text) + "\n") }

@@ -1,6 +1,7 @@
 import Apus
 import ArgumentParser
 import Foundation
+import Transformer
 
 struct GenerateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -38,6 +39,9 @@ struct GenerateCommand: AsyncParsableCommand {
     @Option(help: "Report the log-probabilities of the chosen and this many likeliest tokens, with --json.")
     var logprobs: Int?
 
+    @Flag(help: "Say on stderr how long loading, the first token and the others took, how tokens were computed, and what memory that needs.")
+    var timing = false
+
     @Flag(help: "Print one JSON object with prompt_tokens, tokens, text, finish_reason and timings.")
     var json = false
 
@@ -50,11 +54,14 @@ struct GenerateCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        let start = ContinuousClock.now
         let generator = try Generator(model: await model.load(default: .text))
+        let loading = ContinuousClock.now - start
         let options = try options(for: generator)
         let promptIDs = try promptIDs(generator)
         let streams = !json
-        let result = try generator.generate(ids: promptIDs, options: options) { piece in
+        let session = try generator.model.executor.makeSession()
+        let result = try generator.generate(ids: promptIDs, options: options, session: session) { piece in
             if streams {
                 try Output.standard.write(piece.text)
                 try Output.standard.flush()
@@ -69,6 +76,11 @@ struct GenerateCommand: AsyncParsableCommand {
             try Output.standard.writeLine("")
         }
         try Output.standard.close()
+        if timing {
+            Notice.write("loaded in \(Format.milliseconds(loading)) on \(generator.deviceDescription)")
+            Notice.write(GenerationReport.timings(result))
+            if let decoding = DecodeText.line(generator.model, session) { Notice.write(decoding) }
+        }
     }
 
     private func options(for generator: Generator) throws -> GenerationOptions {

@@ -28,6 +28,9 @@ struct VerifyCommand: AsyncParsableCommand {
     @Flag(help: "Give the GPU's executor what it must refuse, and more than its memory holds, instead. Takes nearly all of that memory for a moment.")
     var faults = false
 
+    @Option(help: "Hold so many short conversations one after another instead: the same seed must give the same text, and no memory be kept.")
+    var conversations: Int?
+
     @Flag(help: "Verify the operators on a GPU instead of a model.")
     var operators = false
 
@@ -50,7 +53,7 @@ struct VerifyCommand: AsyncParsableCommand {
         }
         var failures = 0
         var checks = 0
-        for model in loaded {
+        for model in loaded where conversations == nil || model.hasHead && !model.spec.isBidirectional {
             try Output.standard.writeLine("\(model.name) on \(model.executor.deviceDescription), seed \(seed)")
             let verifier = ModelVerifier(model: model, seed: seed)
             func report(_ check: ModelVerifier.Check) throws {
@@ -63,7 +66,13 @@ struct VerifyCommand: AsyncParsableCommand {
                 )
                 try Output.standard.flush()
             }
-            if faults { try verifier.runFaults(report: report) } else { try verifier.run(fault: fault, report: report) }
+            if let conversations {
+                try DecodeVerifier(model: model, executor: model.executor, seed: seed).runConversations(conversations, report: report)
+            } else if faults {
+                try verifier.runFaults(report: report)
+            } else {
+                try verifier.run(fault: fault, report: report)
+            }
         }
         try Output.standard.writeLine("\(checks) checks, \(failures) failed")
         try Output.standard.close()

@@ -27,6 +27,14 @@ enum GenerationReport {
         return "{" + members.map { "\(JSONText.quoted($0.0)): \($0.1)" }.joined(separator: ", ") + "}"
     }
 
+    /// One line for people.
+    static func timings(_ result: GenerationResult) -> String {
+        let timings = result.timings
+        return "first token after \(Format.milliseconds(timings.firstToken)) (\(timings.prefilledTokens) tokens of prompt, "
+            + "\(Format.count(timings.prefillRate)) tok/s); \(timings.decodedTokens) more in \(Format.milliseconds(timings.decode)), "
+            + "\(Format.count(timings.decodeRate)) tok/s"
+    }
+
     private static func logprob(_ token: SampledToken) -> String {
         let top = token.topLogprobs.map { JSONText.object(["id": "\($0.id)", "logprob": JSONText.number(Double($0.logprob))]) }
         return JSONText.object([

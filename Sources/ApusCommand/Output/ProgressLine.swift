@@ -56,6 +56,13 @@ enum Format {
         }
     }
 
+    /// "0.42 ms" to "123 ms"; seconds from one on.
+    static func milliseconds(_ duration: Duration) -> String {
+        let value = duration / .milliseconds(1)
+        if value >= 1000 { return String(format: "%.2f s", value / 1000) }
+        return String(format: value < 10 ? "%.2f ms" : value < 100 ? "%.1f ms" : "%.0f ms", value)
+    }
+
     static func bytes(_ value: Int) -> String {
         switch abs(value) {
         case (1 << 30)...: String(format: "%.2f GiB", Double(value) / Double(1 << 30))

@@ -149,14 +149,14 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         }
     }
 
-    public var decodeReport: DecodeReport? {
+    public var decodeForm: DecodeForm? {
         switch engineLock.withLock({ engine }) {
-        case .resident(let made): DecodeReport(isResident: true, reason: nil, byteCount: made.byteCount)
-        case .layers(let reason): DecodeReport(isResident: false, reason: reason, byteCount: 0)
+        case .resident(let made): DecodeForm(isResident: true, reason: nil, byteCount: made.byteCount)
+        case .layers(let reason): DecodeForm(isResident: false, reason: reason, byteCount: 0)
         case nil:
             decoding == .layers
-                ? DecodeReport(isResident: false, reason: nil, byteCount: 0)
-                : DecodeReport(isResident: DecodePlan.obstacle(spec) == nil, reason: DecodePlan.obstacle(spec), byteCount: 0)
+                ? DecodeForm(isResident: false, reason: nil, byteCount: 0)
+                : DecodeForm(isResident: DecodePlan.obstacle(spec) == nil, reason: DecodePlan.obstacle(spec), byteCount: 0)
         }
     }
 

@@ -77,10 +77,10 @@ import Transformer
         let memory = 1 << 20
         #expect(message(.outOfMemory) { _ = try executor(memory: memory).makeSession() }.contains("packing the weights"))
         let automatic = try executor(memory: memory, decoding: .automatic)
-        #expect(automatic.decodeReport?.isResident == true)
+        #expect(automatic.decodeForm?.isResident == true)
         let session = try automatic.makeSession()
-        #expect(automatic.decodeReport?.isResident == false)
-        #expect(automatic.decodeReport?.reason?.contains("packing the weights") == true)
+        #expect(automatic.decodeForm?.isResident == false)
+        #expect(automatic.decodeForm?.reason?.contains("packing the weights") == true)
         let device = try #require(session as? any ResidentDecoderSession)
         #expect(try !device.decodeGreedily(from: 7, limit: 3, stops: [], sampleable: 40) { _ in true })
     }
@@ -97,11 +97,11 @@ import Transformer
     }
 
     @Test func whatIsAskedForIsReported() throws {
-        #expect(try executor(decoding: .layers).decodeReport == DecodeReport(isResident: false, reason: nil, byteCount: 0))
+        #expect(try executor(decoding: .layers).decodeForm == DecodeForm(isResident: false, reason: nil, byteCount: 0))
         let resident = try executor(decoding: .automatic)
         _ = try resident.makeSession()
-        #expect(resident.decodeReport?.isResident == true)
+        #expect(resident.decodeForm?.isResident == true)
         // Two layers of four chunks a block and the head's one, and norms, exchange area and logits.
-        #expect((resident.decodeReport?.byteCount ?? 0) > 9 * 64 * 4096)
+        #expect((resident.decodeForm?.byteCount ?? 0) > 9 * 64 * 4096)
     }
 }
