@@ -115,7 +115,8 @@ package struct DecodeBenchmark {
         return Row(
             context: context, samples: times, seconds: spread,
             work: DecodeWork(spec: executor.spec, position: context + steps / 2, weightBits: device?.decodeWeightBits ?? 16),
-            exchanges: device?.decoding == .resident ? DecodePlan.exchanges(executor.spec, position: context + steps / 2) : nil, power: power,
+            exchanges: device?.decodeForm?.isResident == true ? DecodePlan.exchanges(executor.spec, position: context + steps / 2) : nil,
+            power: power,
             watchedTokens: watched)
     }
 

@@ -131,7 +131,7 @@ struct CommandTests {
     }
 
     /// On the CPU: what is printed, the files, a peer's figures and a comparison with the first run.
-    @Test func benchDecodeForms() throws {
+    @Test func benchDecodeReports() throws {
         try withModel { model, folder in
             let (json, html) = (folder + "/first.json", folder + "/first.html")
             let peer = folder + "/peer.sh"

@@ -76,7 +76,8 @@ struct BenchDecodeCommand: AsyncParsableCommand {
                 try executor.decodeBlocks().map { try ExchangeProbe(executor.context, blocks: $0).seconds() }
             })
         let output = Output.standard
-        let mode = model.options.decoding.rawValue + (device?.decodeWeightBits == 8 ? ", fp8 weights" : "")
+        let way = loaded.executor.decodeForm?.isResident == true ? DecodeMode.resident : .layers
+        let mode = way.rawValue + (device?.decodeWeightBits == 8 ? ", fp8 weights" : "")
         try output.writeLine("\(loaded.name) on \(loaded.executor.deviceDescription), decode \(mode), \(steps) tokens, median of \(runs)")
         if let line = text.readLine { try output.writeLine(line) }
         if let line = text.exchangeLine { try output.writeLine(line) }

@@ -1,6 +1,6 @@
 extension CUDAExecutor {
     /// Bits of a weight as single tokens read it.
-    package var decodeWeightBits: Int { decoding == .resident ? decodeWeights.bits : 16 }
+    package var decodeWeightBits: Int { decodeForm?.isResident == true ? decodeWeights.bits : 16 }
 
     /// Bytes on the GPU that the resident kernel keeps beside the weights; 0 where tokens are not decoded by it.
     package func decodeByteCount() throws -> Int { try decodeEngine()?.byteCount ?? 0 }
