@@ -14,8 +14,13 @@ enum DecodeText {
     static func line(_ model: LoadedModel, _ session: any DecoderSession) -> String? {
         let report = model.executor.decodeForm
         guard let report, let mode = mode(report) else { return nil }
-        let weights = (model.executor as? CUDAExecutor).map { ["weights \(Format.bytes($0.weights.byteCount))"] } ?? []
-        let packed = report.isResident && report.byteCount > 0 ? ["a second copy of them, packed, \(Format.bytes(report.byteCount))"] : []
-        return "tokens: \(mode); memory: " + (weights + packed + ["cache \(Format.bytes(session.cacheByteCount))"]).joined(separator: ", ")
+        var parts: [String] = []
+        if let device = model.executor as? CUDAExecutor {
+            parts.append("weights \(Format.bytes(device.weights.byteCount))")
+            if report.isResident, report.byteCount > 0 {
+                parts.append("a second copy of them, packed as \(device.decodeWeights.rawValue), \(Format.bytes(report.byteCount))")
+            }
+        }
+        return "tokens: \(mode); memory: " + (parts + ["cache \(Format.bytes(session.cacheByteCount))"]).joined(separator: ", ")
     }
 }
