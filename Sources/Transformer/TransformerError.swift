@@ -4,7 +4,7 @@ public struct TransformerError: Error, Sendable, Equatable, CustomStringConverti
     public struct Code: Sendable, Hashable {
         enum Kind: Sendable {
             case unsupportedModel, invalidSpec, missingTensor, unexpectedTensor, wrongShape, unsupportedType, invalidToken, contextExceeded,
-                noHead, noThreads, nonFinite
+                noHead, noThreads, nonFinite, busy
         }
         let kind: Kind
 
@@ -27,6 +27,8 @@ public struct TransformerError: Error, Sendable, Equatable, CustomStringConverti
         public static let noThreads = Code(kind: .noThreads)
         /// A result holds NaN or infinity.
         public static let nonFinite = Code(kind: .nonFinite)
+        /// What takes a device's tokens asked the same device for others.
+        public static let busy = Code(kind: .busy)
     }
 
     public let code: Code

@@ -5,7 +5,7 @@
 // FAKE_MEMORY    bytes of one GPU (1 MiB)                     FAKE_LAUNCH    status of a launch (0)
 // FAKE_FAULT     status of every call after a launch (0)      FAKE_NO_CLUSTERS  leaves cuOccupancyMaxActiveClusters out
 // FAKE_SIZES     the words of the variable apus_decode_sizes (none); then the kernel apus_decode has statuses of its own,
-//                FAKE_DECODE_LAUNCH (0) and FAKE_DECODE_FAULT (0), and writes nothing
+//                FAKE_DECODE_LAUNCH (0) and FAKE_DECODE_FAULT (0), and hands over FAKE_DECODE_TOKENS (0) tokens at most: 0, 1 and on
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -37,6 +37,9 @@
 #endif
 #ifndef FAKE_DECODE_LAUNCH
 #define FAKE_DECODE_LAUNCH 0
+#endif
+#ifndef FAKE_DECODE_TOKENS
+#define FAKE_DECODE_TOKENS 0
 #endif
 #ifndef FAKE_DECODE_FAULT
 #define FAKE_DECODE_FAULT 0
@@ -345,6 +348,10 @@ int cuLaunchKernelEx(const configuration *shape, void *function, void **paramete
     if ((int)shape->shared + 1024 > 48 * 1024 && (int)shape->shared > dynamicShared) return 1;
     if (function == decodeKernel) {
         if (FAKE_DECODE_LAUNCH == 0) sticky = FAKE_DECODE_FAULT;
+        // Its arguments: where tokens go at byte 88, how many steps at 132.
+        uint64_t *handed = *(uint64_t **)((char *)parameters[0] + 88);
+        int steps = *(int *)((char *)parameters[0] + 132);
+        for (int i = 0; handed != NULL && i < steps && i < FAKE_DECODE_TOKENS; i += 1) handed[i] = (uint64_t)(i + 1) << 32 | (unsigned)i % 32;
         return FAKE_DECODE_LAUNCH;
     }
     sticky = FAKE_FAULT;

@@ -7,21 +7,19 @@ import Transformer
 
 /// What the resident engine makes of a GPU that refuses, lacks memory, or goes: on a driver whose kernels do nothing.
 @Suite(.enabled(if: FakeGPU.isAvailable, FakeGPU.reason)) struct DecodeFaultTests {
-    private static let spec: TransformerSpec = {
-        var spec = DeviceMemoryTests.spec
-        spec.maximumPositions = 6
-        return spec
-    }()
+    private static let spec = DeviceMemoryTests.spec
     /// As the kernel would tell them, but for few and small chunks.
     private static var sizes: [String: String] {
         ["FAKE_SIZES": "1024,384,64,4,1,64,384,4096,\(MemoryLayout<DecodeArguments>.stride),4096,4096"]
     }
 
     private func executor(
-        memory: Int = 64 << 20, _ settings: [String: String] = [:], decoding: DecodeMode = .resident
+        memory: Int = 64 << 20, _ settings: [String: String] = [:], decoding: DecodeMode = .resident, positions: Int = 6
     ) throws -> CUDAExecutor {
         let device = try FakeGPU.device(memory: memory, settings: Self.sizes.merging(settings) { $1 })
-        return try CUDAExecutor(spec: Self.spec, weights: DeviceMemoryTests.weights(.bfloat16), device: device, decoding: decoding)
+        var spec = Self.spec
+        spec.maximumPositions = positions
+        return try CUDAExecutor(spec: spec, weights: DeviceMemoryTests.weights(.bfloat16), device: device, decoding: decoding)
     }
 
     private func message(_ code: CUDAError.Code, _ body: () throws -> Void) -> String {
@@ -48,6 +46,58 @@ import Transformer
         let device = try #require(session as? any ResidentDecoderSession)
         let error = #expect(throws: TransformerError.self) { try device.decodeGreedily(from: 7, limit: 1, stops: [], sampleable: 40) { _ in true } }
         #expect(error?.code == .contextExceeded)
+    }
+
+    private func session(positions: Int) throws -> any ResidentDecoderSession {
+        try #require(try executor(["FAKE_DECODE_TOKENS": "512"], positions: positions).makeSession() as? any ResidentDecoderSession)
+    }
+
+    @Test func tokensComeThroughAsManyLaunchesAsTheyNeed() throws {
+        let session = try self.session(positions: 2000)
+        var tokens: [Int32] = []
+        let isOver = try session.decodeGreedily(from: 1, limit: 1100, stops: [], sampleable: 40) {
+            tokens.append($0)
+            return true
+        }
+        #expect(isOver)
+        #expect(tokens == (0..<1100).map { Int32($0 % 512 % 32) })
+        #expect(session.position == 1100)
+    }
+
+    @Test func tokensEndWhereTheyShould() throws {
+        let session = try self.session(positions: 600)
+        func count(limit: Int, stops: [Int32] = [], take: Int = .max) throws -> Int {
+            session.rewind(to: 0)
+            var count = 0
+            _ = try session.decodeGreedily(from: 1, limit: limit, stops: stops, sampleable: 40) { _ in
+                count += 1
+                return count < take
+            }
+            #expect(session.position == count)
+            return count
+        }
+        #expect(try count(limit: 7) == 7)
+        #expect(try count(limit: 100, stops: [9]) == 10)
+        #expect(try count(limit: 100, take: 3) == 3)
+        // The model's last position.
+        #expect(try count(limit: 5000) == 600)
+        struct Stop: Error {}
+        #expect(throws: Stop.self) { try session.decodeGreedily(from: 1, limit: 3, stops: [], sampleable: 40) { _ in throw Stop() } }
+        #expect(try count(limit: 7) == 7)
+    }
+
+    /// It would wait for itself.
+    @Test func whoTakesTokensCannotAskForOthers() throws {
+        let executor = try self.executor(["FAKE_DECODE_TOKENS": "512"], positions: 100)
+        let session = try #require(try executor.makeSession() as? any ResidentDecoderSession)
+        let other = try #require(try executor.makeSession() as? any ResidentDecoderSession)
+        let error = #expect(throws: TransformerError.self) {
+            try session.decodeGreedily(from: 1, limit: 3, stops: [], sampleable: 40) { _ in
+                try other.decodeGreedily(from: 1, limit: 3, stops: [], sampleable: 40) { _ in true }
+            }
+        }
+        #expect(error?.code == .busy)
+        #expect(try other.decodeGreedily(from: 1, limit: 3, stops: [], sampleable: 40) { _ in true })
     }
 
     @Test func aKernelThatEndsEarlyIsNoticed() throws {

@@ -16,6 +16,8 @@ final class DecodeEngine: @unchecked Sendable {
 
     // Used under the lock only: one launch at a time.
     private let lock = NSLock()
+    /// The thread that holds the lock; 0 for none.
+    private let holder = Atomic<UInt>(0)
     private let exchange: DeviceBuffer
     private let error: DeviceBuffer  // one word
     private let pointers: DeviceBuffer  // [L, 2] addresses of the cache's tensors
@@ -77,7 +79,7 @@ final class DecodeEngine: @unchecked Sendable {
 
     /// Computes `ids` one after the other behind the cache's positions, for which it has room, and returns the logits behind the last.
     func logits(of ids: [Int32], cache: DeviceKeyValueCache) throws -> [Float] {
-        try lock.withLock {
+        try locked {
             for first in stride(from: 0, to: ids.count, by: Self.stepLimit) {
                 let part = Array(ids[first..<min(first + Self.stepLimit, ids.count)])
                 var arguments = DecodeArguments()
@@ -109,7 +111,7 @@ final class DecodeEngine: @unchecked Sendable {
         var (input, left) = (first, limit)
         var drawing: DecodeSampler.State?
         if let draw {
-            guard let sampler = try lock.withLock({ try preparedSampler() }), let state = sampler.state(draw, sampleable: sampleable) else {
+            guard let sampler = try locked({ try preparedSampler() }), let state = sampler.state(draw, sampleable: sampleable) else {
                 return false
             }
             drawing = state
@@ -118,7 +120,7 @@ final class DecodeEngine: @unchecked Sendable {
             let steps = min(left, Self.stepLimit, spec.maximumPositions - cache.position)
             try during("making room for \(steps) more positions in the cache") { try cache.reserve(cache.position + steps) }
             var (goesOn, isDecided) = (true, true)
-            try lock.withLock {
+            try locked {
                 var arguments = DecodeArguments()
                 arguments.sampleable = Int32(sampleable)
                 arguments.handed = mailbox.region.address
@@ -155,6 +157,19 @@ final class DecodeEngine: @unchecked Sendable {
             guard goesOn else { return true }
         }
         return true
+    }
+
+    /// Runs `body` while no other thread has a launch under way. `generate` hands tokens over from inside: who takes them cannot launch.
+    private func locked<Result>(_ body: () throws -> Result) throws -> Result {
+        let thread = UInt(bitPattern: ObjectIdentifier(Thread.current))
+        guard holder.load(ordering: .relaxed) != thread else {
+            throw TransformerError(.busy, "the decode kernel is at work on the text whose tokens are being handed over; ask it again afterwards")
+        }
+        return try lock.withLock {
+            holder.store(thread, ordering: .relaxed)
+            defer { holder.store(0, ordering: .relaxed) }
+            return try body()
+        }
     }
 
     /// What the kernel hands over where its candidates do not decide: `undecided` of Sampling.cuh.
