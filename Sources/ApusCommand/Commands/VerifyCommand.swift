@@ -39,6 +39,10 @@ struct VerifyCommand: AsyncParsableCommand {
     func validate() throws {
         if operators, faults { throw ValidationError("give --operators or --faults, not both") }
         if operators, model.model != nil { throw ValidationError("--operators verifies no model; leave '\(model.model ?? "")' out") }
+        if let conversations, conversations < 2 { throw ValidationError("--conversations is \(conversations), expected at least 2") }
+        if conversations != nil, operators || faults || fault != nil {
+            throw ValidationError("--conversations goes with none of --operators, --faults and --fault")
+        }
     }
 
     func run() async throws {
