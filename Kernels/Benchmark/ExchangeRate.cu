@@ -41,7 +41,7 @@ extern "C" __global__ void __launch_bounds__(256) apus_exchange_rate(u8* area, u
         __syncthreads();
         for (u32 block = threadIdx.x; block < gridDim.x; block += 256) {
             Vec4 p = loadPacket(packets + block * 16);
-            while (Packet4::tag(p) != tag) {
+            while (Packet4::mismatch(p, tag) != 0) {
                 if (isOver != 0 || ticks() - start > 0x7fffffffu) {
                     isOver = 1;
                     break;
