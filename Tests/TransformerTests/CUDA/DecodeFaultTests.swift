@@ -82,6 +82,7 @@ import Transformer
         // The model's last position.
         #expect(try count(limit: 5000) == 600)
         struct Stop: Error {}
+        session.rewind(to: 0)
         #expect(throws: Stop.self) { try session.decodeGreedily(from: 1, limit: 3, stops: [], sampleable: 40) { _ in throw Stop() } }
         #expect(try count(limit: 7) == 7)
     }
