@@ -41,7 +41,7 @@ package struct LoadedModel: Sendable {
         hasHead = weights.head != nil
         var options = options
         // Texts to embed come many rows at a time; single tokens lose by it.
-        if options.fusion == nil, options.decoding == .layers, folder.contains(ModelFile.modules) {
+        if options.fusion == nil, options.decoding != .resident, folder.contains(ModelFile.modules) {
             options.fusion = options.precision == .bfloat16 ? .full : .heads
         }
         executors = try ExecutorChoice(spec: spec, weights: weights, options: options, groupRows: groupRows).makeExecutors()

@@ -112,7 +112,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// Why the model cannot be run at a precision here; nil where it can.
     package func obstacle(to precision: MatrixPrecision) -> String? {
         guard precision == .float8 else { return nil }
-        guard decoding == .layers else { return "8-bit codes do not go with the resident decode kernel" }
+        guard decoding != .resident else { return "8-bit codes do not go with the resident decode kernel" }
         return Float8Layers.obstacle(spec, isHopper: path != .generic && context.isHopper())
     }
 
