@@ -1,4 +1,4 @@
-package import CUDA
+import CUDA
 import Transformer
 
 extension DecodeBenchmark {
