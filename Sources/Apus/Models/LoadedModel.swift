@@ -42,7 +42,7 @@ package struct LoadedModel: Sendable {
         var options = options
         // Texts to embed come many rows at a time; single tokens lose by it.
         if options.fusion == nil, options.decoding != .resident, folder.contains(ModelFile.modules) {
-            options.fusion = options.precision == .bfloat16 ? .full : .heads
+            options.fusion = .preferred(for: spec, precision: options.precision)
         }
         executors = try ExecutorChoice(spec: spec, weights: weights, options: options, groupRows: groupRows).makeExecutors()
         tokenizer = folder.contains(ModelFile.tokenizer) ? try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer)) : nil

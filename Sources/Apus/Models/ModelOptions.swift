@@ -27,7 +27,7 @@ public struct ModelOptions: Sendable {
     public var decodeWeights = DecodeWeightFormat.bfloat16
     /// What the large products multiply on a GPU.
     public var precision: MatrixPrecision
-    /// What Hopper's products do of the norms, for measuring; all of it for embedding models when nil.
+    /// What Hopper's products do of the norms, for measuring; ``PrefillFusion/preferred(for:precision:)`` for embedding models when nil.
     package var fusion: PrefillFusion?
     /// CPU threads; nil for one a processor.
     public var threads: Int?

@@ -11,6 +11,14 @@ package enum PrefillFusion: String, Sendable, CaseIterable {
     /// The pre-norms too, whose weights are folded into the matrices, and what is added to the residual stream; one kernel computes all that lies
     /// between two attentions (docs/prefill.md).
     case full
+
+    /// What a model that embeds texts gets where nothing else is asked for. Fusion is for shapes of the kind that has been held against the CPU on a
+    /// GPU: heads of 128 or 256 that fill whole tiles of their projection. Others take a kernel for each operation.
+    package static func preferred(for spec: TransformerSpec, precision: MatrixPrecision) -> Self {
+        let heads = (spec.queryHeads + 2 * spec.keyValueHeads) * spec.headDimension
+        guard LayerVariant.supports(spec), spec.headDimension >= 128, heads % 256 == 0 else { return .none }
+        return precision == .bfloat16 ? .full : .heads
+    }
 }
 
 /// The products of layers whose epilogues do the norms.
