@@ -95,6 +95,22 @@ extension ReplicaCount: ExpressibleByArgument {
     public var defaultValueDescription: String { description }
 }
 
+/// Whether tokens are guessed ahead.
+struct SpeculationArguments: ParsableArguments {
+    @Option(
+        help: """
+            Guess up to this many tokens a step from how the text went on before (prompt lookup) and keep those that the model chooses too: the same \
+            text, sooner where it repeats itself. 1 to \(GenerationOptions.largestPromptLookup); on the CPU and by layers.
+            """)
+    var speculate: Int = 0
+
+    func validate() throws {
+        guard 0...GenerationOptions.largestPromptLookup ~= speculate else {
+            throw ValidationError("--speculate is \(speculate), expected 0 to \(GenerationOptions.largestPromptLookup)")
+        }
+    }
+}
+
 /// How tokens are chosen; what is left out comes from the model's generation_config.json.
 struct SamplingArguments: ParsableArguments {
     @Option(help: "0 takes the likeliest token, 1 samples as the model says.")

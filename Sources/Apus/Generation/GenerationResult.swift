@@ -20,6 +20,24 @@ public struct GenerationResult: Sendable {
     /// One entry a token of ``tokens`` where log-probabilities were asked for.
     public internal(set) var logprobs: [SampledToken] = []
     public internal(set) var timings = Timings()
+    /// What guessing came to; all zero where nothing was to be guessed.
+    public internal(set) var speculation = Speculation()
+
+    /// What ``GenerationOptions/promptLookupTokens`` came to.
+    public struct Speculation: Sendable, Equatable {
+        /// Passes over the model behind the prompt's, each of which gives a token and one for every guess that is kept.
+        public internal(set) var steps = 0
+        /// Tokens given by these steps, that which ended the text included.
+        public internal(set) var tokens = 0
+        public internal(set) var guessed = 0
+        /// Guesses that the model chose too.
+        public internal(set) var accepted = 0
+
+        /// 1 without a guess that was kept; 0 where there was no step.
+        public var tokensPerStep: Double { steps > 0 ? Double(tokens) / Double(steps) : 0 }
+        /// Of all guesses; 0 where there was none.
+        public var acceptance: Double { guessed > 0 ? Double(accepted) / Double(guessed) : 0 }
+    }
 
     /// How long the parts took.
     public struct Timings: Sendable, Equatable {
@@ -28,7 +46,7 @@ public struct GenerationResult: Sendable {
         public internal(set) var prefill: Duration = .zero
         /// From the call to the first sampled token.
         public internal(set) var firstToken: Duration = .zero
-        /// Steps behind the first token.
+        /// Tokens behind the first, that which ended the text included.
         public internal(set) var decodedTokens = 0
         public internal(set) var decode: Duration = .zero
 

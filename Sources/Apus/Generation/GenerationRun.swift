@@ -12,10 +12,16 @@ struct GenerationRun {
     private var stopStrings: StopStringMatcher
     private var result = GenerationResult()
     private var steps = DeviceTries()
+    /// Nil where nothing is to be guessed.
+    private var lookup: PromptLookup?
 
     init(model: LoadedModel, options: GenerationOptions, promptIDs: [Int]) throws {
         guard options.maximumTokens >= 0 else {
             throw ApusError(.invalidInput, "the token limit is \(options.maximumTokens), expected at least 0")
+        }
+        guard 0...GenerationOptions.largestPromptLookup ~= options.promptLookupTokens else {
+            throw ApusError(
+                .invalidInput, "\(options.promptLookupTokens) tokens to guess a step, expected 0 to \(GenerationOptions.largestPromptLookup)")
         }
         self.model = model
         self.options = options
@@ -25,6 +31,7 @@ struct GenerationRun {
         detokenizer = model.tokenizer.map { StreamingDetokenizer($0) }
         stopStrings = StopStringMatcher(options.stopStrings)
         result.promptTokens = promptIDs.count
+        if options.promptLookupTokens > 0 { lookup = PromptLookup(promptIDs) }
     }
 
     mutating func execute(session: any DecoderSession, onPiece: (GenerationPiece) throws -> Bool) throws -> GenerationResult {
@@ -39,28 +46,58 @@ struct GenerationRun {
         result.timings.prefill = clock.now - start
 
         var decodeStart = clock.now
-        while true {
-            guard result.tokens.count < options.maximumTokens else {
-                result.finishReason = .length
-                break
-            }
+        result.finishReason = .length
+        if options.maximumTokens > 0 {
             let sampled = try sampler.sample(&logits)
-            if result.tokens.isEmpty {
-                result.timings.firstToken = clock.now - start
-                decodeStart = clock.now
+            result.timings.firstToken = clock.now - start
+            decodeStart = clock.now
+            var goesOn = try accept(sampled, onPiece)
+            while goesOn {
+                guard result.tokens.count < options.maximumTokens, session.position < model.spec.maximumPositions else {
+                    result.finishReason = .length
+                    break
+                }
+                if try decodeOnDevice(after: result.tokens[result.tokens.count - 1], session, onPiece) { break }
+                goesOn = try step(session, onPiece)
             }
-            guard try accept(sampled, onPiece) else { break }
-            guard result.tokens.count < options.maximumTokens, session.position < model.spec.maximumPositions else {
-                result.finishReason = .length
-                break
-            }
-            if try decodeOnDevice(after: sampled.id, session, onPiece) { break }
-            logits = try session.extend([Int32(result.tokens[result.tokens.count - 1])])
-            result.timings.decodedTokens += 1
         }
         result.timings.decode = clock.now - decodeStart
         if let rest = flush(), !rest.isEmpty { _ = try onPiece(GenerationPiece(token: nil, text: rest)) }
         return result
+    }
+
+    /// One pass over the model: the token behind the last and, where guesses are right, those behind them. False when one of them was the last.
+    private mutating func step(_ session: any DecoderSession, _ onPiece: (GenerationPiece) throws -> Bool) throws -> Bool {
+        let start = session.position
+        let guesses = guesses(from: start)
+        let ids = try model.modelIDs([result.tokens[result.tokens.count - 1]] + guesses)
+        var rows: [[Float]] = []
+        if guesses.isEmpty { rows = [try session.extend(ids)] } else { try session.extend(ids) { rows.append($1) } }
+        if lookup != nil {
+            result.speculation.steps += 1
+            result.speculation.guessed += guesses.count
+        }
+        // The session is to hold what was kept, whatever ends the step.
+        var kept = 1
+        defer { if kept < rows.count { session.rewind(to: start + kept) } }
+        for index in rows.indices {
+            let sampled = try sampler.sample(&rows[index])
+            result.timings.decodedTokens += 1
+            if lookup != nil { result.speculation.tokens += 1 }
+            let isRight = index < guesses.count && guesses[index] == sampled.id
+            if isRight { result.speculation.accepted += 1 }
+            guard try accept(sampled, onPiece) else { return false }
+            guard isRight else { break }
+            kept += 1
+        }
+        return true
+    }
+
+    /// As many as there is room for. None where the resident kernel computes each position by itself.
+    private func guesses(from position: Int) -> [Int] {
+        guard let lookup, model.executor.decodeForm?.isResident != true else { return [] }
+        let room = min(options.maximumTokens - result.tokens.count, model.spec.maximumPositions - position) - 1
+        return lookup.guesses(min(options.promptLookupTokens, room))
     }
 
     /// Takes a token into the result and hands its piece over; false when it was the last, and the reason is then noted.
@@ -70,6 +107,7 @@ struct GenerationRun {
             return false
         }
         result.tokens.append(sampled.id)
+        lookup?.append(sampled.id)
         if options.sampling.logprobs != nil { result.logprobs.append(sampled) }
         let (text, stopped) = advance(sampled.id)
         if try !onPiece(GenerationPiece(token: sampled, text: text)) {

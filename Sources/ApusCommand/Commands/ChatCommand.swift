@@ -22,10 +22,13 @@ struct ChatCommand: AsyncParsableCommand {
 
     @OptionGroup var sampling: SamplingArguments
 
+    @OptionGroup var speculation: SpeculationArguments
+
     func run() async throws {
         let generator = try Generator(model: await model.load(default: .text))
         let session = try ChatSession(generator, system: system)
-        let options = GenerationOptions(maximumTokens: maxTokens, sampling: sampling.apply(to: generator.defaultSampling))
+        let options = GenerationOptions(
+            maximumTokens: maxTokens, sampling: sampling.apply(to: generator.defaultSampling), promptLookupTokens: speculation.speculate)
         var loop = ChatLoop(session: session, options: options, isTerminal: isatty(STDIN_FILENO) == 1)
         loop.say(
             "\(model.model ?? BundledModel.text.name) on \(generator.deviceDescription). /clear, /think, /no_think, /quit; Ctrl-C stops an answer.")
@@ -101,6 +104,7 @@ private struct ChatLoop {
             "[prompt \(timings.prefilledTokens) new of \(turn.result.promptTokens) tokens, \(Format.count(timings.prefillRate)) tok/s; "
                 + "first token after \(Format.milliseconds(timings.firstToken)); answer \(turn.result.tokens.count) tokens, \(Format.count(timings.decodeRate)) tok/s]"
         )
+        if let line = GenerationReport.speculation(turn.result) { say("[\(line)]") }
     }
 
     func say(_ text: String) { try? write((isTerminal ? "\u{1B}[2m\(text)\u{1B}[0m" : text) + "\n") }

@@ -24,6 +24,8 @@ struct GenerateCommand: AsyncParsableCommand {
 
     @OptionGroup var sampling: SamplingArguments
 
+    @OptionGroup var speculation: SpeculationArguments
+
     @Option(help: "End where this text comes up; may be given several times.")
     var stop: [String] = []
 
@@ -79,6 +81,7 @@ struct GenerateCommand: AsyncParsableCommand {
         if timing {
             Notice.write("loaded in \(Format.milliseconds(loading)) on \(generator.deviceDescription)")
             Notice.write(GenerationReport.timings(result))
+            if let line = GenerationReport.speculation(result) { Notice.write(line) }
             if let decoding = DecodeText.line(generator.model, session) { Notice.write(decoding) }
         }
     }
@@ -88,7 +91,9 @@ struct GenerateCommand: AsyncParsableCommand {
         // A seed that nobody chose is drawn here, so that the report can name it.
         if parameters.seed == nil { parameters.seed = UInt64.random(in: 0..<1 << 53) }
         parameters.logprobs = logprobs
-        return GenerationOptions(maximumTokens: maxTokens, sampling: parameters, stopStrings: stop, ignoresEndOfSequence: ignoreEos)
+        return GenerationOptions(
+            maximumTokens: maxTokens, sampling: parameters, stopStrings: stop, ignoresEndOfSequence: ignoreEos,
+            promptLookupTokens: speculation.speculate)
     }
 
     private func promptIDs(_ generator: Generator) throws -> [Int] {

@@ -24,6 +24,17 @@ enum GenerationReport {
         if let seed { members.append(("seed", "\(seed)")) }
         if !result.logprobs.isEmpty { members.append(("logprobs", "[" + result.logprobs.map(logprob).joined(separator: ", ") + "]")) }
         members.append(("timings", times))
+        let speculation = result.speculation
+        if speculation.steps > 0 {
+            members.append(
+                (
+                    "speculation",
+                    JSONText.object([
+                        "steps": "\(speculation.steps)", "tokens": "\(speculation.tokens)", "guessed": "\(speculation.guessed)",
+                        "accepted": "\(speculation.accepted)",
+                    ])
+                ))
+        }
         return "{" + members.map { "\(JSONText.quoted($0.0)): \($0.1)" }.joined(separator: ", ") + "}"
     }
 
@@ -33,6 +44,15 @@ enum GenerationReport {
         return "first token after \(Format.milliseconds(timings.firstToken)) (\(timings.prefilledTokens) tokens of prompt, "
             + "\(Format.count(timings.prefillRate)) tok/s); \(timings.decodedTokens) more in \(Format.milliseconds(timings.decode)), "
             + "\(Format.count(timings.decodeRate)) tok/s"
+    }
+
+    /// What guessing came to; nil where nothing was to be guessed.
+    static func speculation(_ result: GenerationResult) -> String? {
+        let speculation = result.speculation
+        guard speculation.steps > 0 else { return nil }
+        return String(
+            format: "guessed: %d tokens in %d steps, %.2f a step; of %d guesses %d were kept (%.0f %%)", speculation.tokens, speculation.steps,
+            speculation.tokensPerStep, speculation.guessed, speculation.accepted, 100 * speculation.acceptance)
     }
 
     private static func logprob(_ token: SampledToken) -> String {
