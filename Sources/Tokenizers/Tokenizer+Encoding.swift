@@ -31,7 +31,7 @@ extension Tokenizer {
             case .text(let range):
                 var piece = range.count == text.count ? text : Array(text[range])
                 var originCount = range.lowerBound == 0 ? scalarLength(text[0]) : 0
-                normalizer.normalize(&piece, originCount: &originCount)
+                scratch.normalizer.normalize(&piece, originCount: &originCount)
                 encodeNormalized(piece, originCount, splitsSpecialTokens, scratch, to: &ids)
             }
         }
@@ -45,7 +45,7 @@ extension Tokenizer {
             case .token(let id): ids.append(id)
             case .text(let range):
                 let piece = range.count == text.count ? text : Array(text[range])
-                preTokenizer.forEachWord(of: piece, originCount: max(0, originCount - range.lowerBound)) { text, range, form in
+                scratch.preTokenizer.forEachWord(of: piece, originCount: max(0, originCount - range.lowerBound)) { text, range, form in
                     switch form {
                     case .text: model.encode(text, range, scratch, to: &ids)
                     case .bytesOfByteLevel: model.encodeBytes(text, range, scratch, to: &ids)

@@ -23,13 +23,11 @@ public final class Tokenizer: Sendable {
     public let truncationLength: Int?
 
     let model: BytePairModel
-    let normalizer: Normalizer
-    let preTokenizer: PreTokenizer
     let template: Template
     let decoder: TextDecoder
     let rawMatcher: AddedTokenMatcher
     let normalizedMatcher: AddedTokenMatcher
-    let scratches = EncodingScratch.Pool()
+    let scratches: EncodingScratch.Pool
 
     private let addedByID: [Int32: AddedToken]
     private let addedIDs: [[UInt8]: Int32]
@@ -74,8 +72,7 @@ public final class Tokenizer: Sendable {
         vocabularyCount = model.vocabulary.count + added.ids.keys.count { model.vocabulary.id(of: $0) < 0 }
         idUpperBound = Int(max(model.vocabulary.highestID, added.tokens.keys.max() ?? -1)) + 1
         self.model = model
-        self.normalizer = normalizer
-        self.preTokenizer = preTokenizer
+        scratches = EncodingScratch.Pool(normalizer, preTokenizer)
     }
 
     /// Reads the `tokenizer.json` at `path`. Throws ``TokenizerError``.

@@ -37,6 +37,24 @@ struct CompilerTests {
         }
     }
 
+    @Test("threads that ask for one kernel at once wait for one compilation, whether it is kept or not")
+    func threads() async throws {
+        try await CompilerFixture.withFolder { folder in
+            for cache in [folder, "/dev/null/none"] {  // the second cannot be written
+                let compiler = try CompilerFixture.compiler(cache: cache)
+                let results = try await withThrowingTaskGroup(of: CompiledKernels.self) { group in
+                    for index in 0..<8 {
+                        group.addTask { try compiler.compile(CompilerFixture.scale(3 + index % 2), for: Self.hopper) }
+                    }
+                    return try await group.reduce(into: []) { $0.append($1) }
+                }
+                #expect(Set(results.map(\.cubin)).count == 2)
+                // Tasks may run after one another where there are few processors; without a cache each then compiles for itself.
+                if cache == folder { #expect(compiler.compilationCount == 2) }
+            }
+        }
+    }
+
     @Test("whatever the machine code depends on changes the entry")
     func keys() throws {
         try CompilerFixture.withFolder { folder in

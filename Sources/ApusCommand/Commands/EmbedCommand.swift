@@ -5,6 +5,7 @@ import Foundation
 import Synchronization
 import Tensors
 import Tokenizers
+import Transformer
 
 struct EmbedCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -69,40 +70,66 @@ struct EmbedCommand: AsyncParsableCommand {
         try embedTexts(texts, embedder, options)
     }
 
-    /// Reads and tokenises, computes, and writes side by side, each a chunk ahead of the next.
+    /// Reads and tokenises, computes, and writes side by side, each a chunk ahead of the next. A GPU has two chunks at once: while the last batches of
+    /// one run out, it computes the first of the other.
     private func embedTexts(_ texts: TextReader, _ embedder: Embedder, _ options: EmbeddingOptions) throws {
         let progress = ProgressLine("embed", unit: "texts")
         defer { progress.finish() }
         let sink = try VectorSink(
             path: output, isNPY: format.map { $0 == .npy } ?? (output?.hasSuffix(".npy") ?? false), dimensions: dimensions ?? embedder.dimensions)
-        let chunkSize = Self.chunk * embedder.model.executors.count
+        let executors = embedder.model.executors
+        let chunkSize = Self.chunk * executors.count
+        let chunksAtOnce = executors.contains { $0.batchesInFlight > 1 } ? 2 : 1
         var reader = texts
         let chunks = Stage { () throws -> Chunk? in
+            let start = ContinuousClock().now
             let lines = try reader.next(chunkSize)
-            return lines.isEmpty ? nil : Chunk(texts: try embedder.prepare(lines, options: options), share: reader.share)
+            guard !lines.isEmpty else { return nil }
+            let texts = try embedder.prepare(lines, options: options)
+            return Chunk(texts: texts, share: reader.share, duration: ContinuousClock().now - start)
         }
         defer { chunks.abandon() }
         let writer = Drain(sink.append)
         let start = ContinuousClock().now
-        var (done, tokens) = (0, 0)
-        while let chunk = try chunks.next() {
-            // What is still to come is guessed from the share of the file that these texts took.
-            let total = chunk.share.map { Double(done + chunk.texts.count) / $0 }
-            let result = try embedder.embed(chunk.texts, options: options) { count, _ in progress.update(Double(done + count), of: total) }
+        let counter = TextCounter()
+        var running: [Pending<Embedder.Result>] = []
+        // No thread may use the GPU when this returns.
+        defer { for computation in running { _ = try? computation.wait() } }
+        var (started, done, tokens) = (0, 0, 0)
+        var preparation = Duration.zero
+        func finishFirst() throws {
+            let result = try running.removeFirst().wait()
             for index in result.cutTexts {
                 Notice.write("text \(done + index) was cut to the model's \(embedder.maximumTokens) tokens")
             }
             try writer.put(result.vectors)
-            done += chunk.texts.count
+            done += result.vectors.count
             tokens += result.tokenCount
         }
+        while let chunk = try chunks.next() {
+            started += chunk.texts.count
+            preparation += chunk.duration
+            // What is still to come is guessed from the share of the file that these texts took.
+            let total = chunk.share.map { [started] in Double(started) / $0 }
+            running.append(
+                Pending {
+                    var known = 0
+                    return try embedder.embed(chunk.texts, options: options) { count, _ in
+                        progress.update(Double(counter.add(count - known)), of: total)
+                        known = count
+                    }
+                })
+            if running.count == chunksAtOnce { try finishFirst() }
+        }
+        while !running.isEmpty { try finishFirst() }
         try writer.finish()
         try sink.finish()
         if timing {
             let seconds = (ContinuousClock().now - start) / .seconds(1)
+            let host = String(format: "%.2f", preparation / .seconds(1))
             Notice.write(
-                "\(done) texts, \(tokens) tokens, reading and writing included: \(Self.seconds(since: start)) s, \(Format.count(Double(tokens) / seconds)) tok/s"
-            )
+                "\(done) texts, \(tokens) tokens, reading and writing included: \(Self.seconds(since: start)) s, \(Format.count(Double(tokens) / seconds)) tok/s; "
+                    + "reading and tokenising, beside it: \(host) s")
         }
     }
 
@@ -117,6 +144,8 @@ struct EmbedCommand: AsyncParsableCommand {
         let texts: Embedder.PreparedTexts
         /// How much of the file is read with it.
         let share: Double?
+        /// What reading and tokenising took.
+        let duration: Duration
     }
 
     private func explainTexts(_ texts: inout TextReader, _ embedder: Embedder, _ options: EmbeddingOptions) throws {
@@ -126,6 +155,13 @@ struct EmbedCommand: AsyncParsableCommand {
         }
         try Output.standard.close()
     }
+}
+
+/// Counts the texts of all chunks that are computed.
+private final class TextCounter: Sendable {
+    private let count = Atomic(0)
+
+    func add(_ texts: Int) -> Int { count.wrappingAdd(texts, ordering: .relaxed).newValue }
 }
 
 /// Where vectors go, row by row: a matrix file or lines of JSON.

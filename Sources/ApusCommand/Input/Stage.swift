@@ -115,3 +115,34 @@ final class Drain<Element: Sendable>: @unchecked Sendable {
         }
     }
 }
+
+/// Work on a thread of its own, and its result for whoever waits.
+///
+/// Sendable because the field is only touched under the condition.
+final class Pending<Value: Sendable>: @unchecked Sendable {
+    private let condition = NSCondition()
+    private var result: Result<Value, any Error>?
+
+    init(_ work: @escaping @Sendable () throws -> Value) {
+        let thread = Thread { [self] in
+            let result = Result { try work() }
+            condition.withLock {
+                self.result = result
+                condition.broadcast()
+            }
+        }
+        thread.name = "apus.pending"
+        thread.stackSize = 4 << 20
+        thread.start()
+    }
+
+    /// The result, once it is there; throws what the work threw.
+    func wait() throws -> Value {
+        try condition.withLock {
+            while true {
+                if let result { return result }
+                condition.wait()
+            }
+        }.get()
+    }
+}

@@ -1,14 +1,19 @@
 import Foundation
+import Synchronization
 
-/// One line on a terminal's stderr with what is done, the rate and the time left; nothing in a pipe.
-final class ProgressLine {
+/// One line on a terminal's stderr with what is done, the rate and the time left; nothing in a pipe. Any thread may update it.
+final class ProgressLine: Sendable {
+    private struct State {
+        var lastDraw: ContinuousClock.Instant?
+        var hasDrawn = false
+    }
+
     private let label: String
     private let unit: String
     private let isShown: Bool
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
-    private var lastDraw: ContinuousClock.Instant?
-    private var hasDrawn = false
+    private let state = Mutex(State())
 
     /// - Parameter unit: what is counted, such as "texts" or "MB".
     init(_ label: String, unit: String) {
@@ -22,17 +27,21 @@ final class ProgressLine {
     func update(_ done: Double, of total: Double?) {
         guard isShown else { return }
         let now = clock.now
-        if let lastDraw, now - lastDraw < .milliseconds(100), total.map({ done < $0 }) ?? true { return }
-        lastDraw = now
-        hasDrawn = true
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(Self.text(label, unit, done, total, seconds: (now - start) / .seconds(1)))".utf8))
+        state.withLock { state in
+            if let last = state.lastDraw, now - last < .milliseconds(100), total.map({ done < $0 }) ?? true { return }
+            state.lastDraw = now
+            state.hasDrawn = true
+            FileHandle.standardError.write(Data("\r\u{1B}[K\(Self.text(label, unit, done, total, seconds: (now - start) / .seconds(1)))".utf8))
+        }
     }
 
     /// Removes the line.
     func finish() {
-        guard hasDrawn else { return }
-        FileHandle.standardError.write(Data("\r\u{1B}[K".utf8))
-        hasDrawn = false
+        state.withLock { state in
+            guard state.hasDrawn else { return }
+            FileHandle.standardError.write(Data("\r\u{1B}[K".utf8))
+            state.hasDrawn = false
+        }
     }
 
     static func text(_ label: String, _ unit: String, _ done: Double, _ total: Double?, seconds: Double) -> String {

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// What to compile.
 package struct KernelRequest: Sendable, Hashable {
     package var source: KernelSource
@@ -25,6 +27,17 @@ package final class Compiler: Sendable {
     package let nvrtc: NVRTC
     package let cache: KernelCache
     package let library: KernelLibrary
+    /// Requests that are being compiled, by their keys.
+    private let flights = Mutex<[String: Flight]>([:])
+    private let compilations = Atomic(0)
+    /// How often this compiler has called NVRTC.
+    package var compilationCount: Int { compilations.load(ordering: .relaxed) }
+
+    /// One request's result, for all threads that ask for it while it is made: several GPUs of one kind ask for the same kernels at the same time.
+    private final class Flight: Sendable {
+        let result = Mutex<CompiledKernels?>(nil)
+        let waiting = Mutex(0)
+    }
 
     private static let loaded = Result { () throws(CUDAError) in
         try Compiler(environment: .process, driverVersion: (try? Driver.shared())?.version)
@@ -53,7 +66,8 @@ package final class Compiler: Sendable {
     /// Compiles a request, or takes what an earlier compilation of the same request left in the cache.
     ///
     /// The result depends on nothing but the request, the architecture and NVRTC's version. Throws ``CUDAError/Code/compilation`` with file, line
-    /// and the whole log. Cost: 0.1 to 3 seconds, well under a millisecond from the cache.
+    /// and the whole log. Cost: 0.1 to 3 seconds, well under a millisecond from the cache. Threads that ask for the same at once wait for one
+    /// compilation.
     package func compile(_ request: KernelRequest, for architecture: Architecture) throws(CUDAError) -> CompiledKernels {
         guard nvrtc.architectures.isEmpty || nvrtc.architectures.contains(architecture.number) else {
             throw CUDAError(
@@ -65,15 +79,42 @@ package final class Compiler: Sendable {
         let options = options(for: request, architecture)
         let key = KernelKey(
             request, constants: constants, architecture: architecture, compiler: "NVRTC \(nvrtc.version)", options: options)
-        if let entry = cache.entry(key.text) {
+        let flight = flights.withLock { flights in
+            let flight = flights[key.text] ?? Flight()
+            flights[key.text] = flight
+            flight.waiting.withLock { $0 += 1 }
+            return flight
+        }
+        defer {
+            flights.withLock { flights in
+                let isLast = flight.waiting.withLock { count in
+                    count -= 1
+                    return count == 0
+                }
+                if isLast { flights[key.text] = nil }
+            }
+        }
+        return try flight.result.withLock { known throws(CUDAError) in
+            if let known { return known }
+            let kernels = try make(request, key: key.text, constants: constants, options: options, architecture)
+            known = kernels
+            return kernels
+        }
+    }
+
+    private func make(
+        _ request: KernelRequest, key: String, constants: String, options: [String], _ architecture: Architecture
+    ) throws(CUDAError) -> CompiledKernels {
+        if let entry = cache.entry(key) {
             return entry.kernels(name: request.source.file.path, architecture: architecture.description)
         }
+        compilations.wrappingAdd(1, ordering: .relaxed)
         let headers = request.source.headers + [KernelSource.File(path: KernelConstants.headerName, text: constants)]
         let output = try nvrtc.compile(request.source, headers: headers, options: options, nameExpressions: request.nameExpressions)
         let kernels = CompiledKernels(
             name: request.source.file.path, architecture: architecture.description, cubin: output.cubin, loweredNames: output.loweredNames,
             log: output.log)
-        cache.store(CacheEntry(key: key.text, kernels))
+        cache.store(CacheEntry(key: key, kernels))
         return kernels
     }
 

@@ -50,7 +50,7 @@ struct BytePairModel: Sendable {
             }
         }
         guard cutsAtMark, range.count > 3 else {
-            encodeCached(text, range, scratch, to: &output, fillSymbols)
+            encodeCached(text, range, scratch, to: &output) { fillSymbols($0, $1, $2) }
             return
         }
         // A piece starts at every mark that does not follow a mark.
@@ -60,7 +60,7 @@ struct BytePairModel: Sendable {
         while index < range.upperBound {
             if text[index] == Self.mark[0], index + 3 <= range.upperBound, text[index + 1] == Self.mark[1], text[index + 2] == Self.mark[2] {
                 if !isBehindMark {
-                    encodeCached(text, start..<index, scratch, to: &output, fillSymbols)
+                    encodeCached(text, start..<index, scratch, to: &output) { fillSymbols($0, $1, $2) }
                     start = index
                 }
                 isBehindMark = true
@@ -70,7 +70,7 @@ struct BytePairModel: Sendable {
                 index += 1
             }
         }
-        encodeCached(text, start..<range.upperBound, scratch, to: &output, fillSymbols)
+        encodeCached(text, start..<range.upperBound, scratch, to: &output) { fillSymbols($0, $1, $2) }
     }
 
     /// Appends the ids of the word whose characters stand for the bytes `text[range]`.

@@ -1,6 +1,7 @@
 import Synchronization
 
-/// The arrays that one encoding needs, kept from one call to the next, and its word cache.
+/// The arrays that one encoding needs, kept from one call to the next, its word cache, and the steps ahead of the model, which no other thread
+/// touches.
 ///
 /// Unchecked: ``Pool`` hands a scratch to one encoding at a time.
 final class EncodingScratch: @unchecked Sendable {
@@ -14,6 +15,13 @@ final class EncodingScratch: @unchecked Sendable {
     var previous: [Int] = []
     var heap = MergeHeap()
     var mapped: [UInt8] = []
+    let normalizer: Normalizer
+    let preTokenizer: PreTokenizer
+
+    init(_ normalizer: Normalizer, _ preTokenizer: PreTokenizer) {
+        self.normalizer = normalizer.ownCopy
+        self.preTokenizer = preTokenizer.ownCopy
+    }
 
     /// Gives back the memory that one huge text took.
     func trim() {
@@ -30,9 +38,16 @@ final class EncodingScratch: @unchecked Sendable {
     final class Pool: Sendable {
         private static let maximumCount = 32
         private let free = Mutex<[EncodingScratch]>([])
+        private let normalizer: Normalizer
+        private let preTokenizer: PreTokenizer
+
+        init(_ normalizer: Normalizer, _ preTokenizer: PreTokenizer) {
+            self.normalizer = normalizer
+            self.preTokenizer = preTokenizer
+        }
 
         func withScratch<Result>(_ body: (EncodingScratch) -> Result) -> Result {
-            let scratch = free.withLock { $0.popLast() } ?? EncodingScratch()
+            let scratch = free.withLock { $0.popLast() } ?? EncodingScratch(normalizer, preTokenizer)
             defer {
                 scratch.trim()
                 free.withLock { if $0.count < Self.maximumCount { $0.append(scratch) } }

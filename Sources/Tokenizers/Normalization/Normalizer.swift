@@ -12,6 +12,13 @@ struct Normalizer: Sendable {
     /// Whether some step asks if a piece starts where the text started.
     var tracksOrigin = false
 
+    /// The same steps in memory that nobody shares; see ``PreTokenizer/ownCopy``.
+    var ownCopy: Normalizer {
+        var copy = self
+        copy.steps = steps.map(\.ownCopy)
+        return copy
+    }
+
     /// Normalises `text`.
     ///
     /// `originCount` is the number of bytes at the front that are made from the first scalar of the text that came in, 0 for a piece from its middle:
@@ -27,6 +34,14 @@ struct Normalizer: Sendable {
 }
 
 extension Normalizer.Step {
+    fileprivate var ownCopy: Self {
+        switch self {
+        case .replace(let pattern, let content): .replace(pattern.ownCopy, content: content.ownCopy)
+        case .prepend(let prefix): .prepend(prefix.ownCopy)
+        case .form, .strip, .lowercase: self
+        }
+    }
+
     func apply(to text: inout [UInt8]) {
         switch self {
         case .form(let form):

@@ -17,6 +17,13 @@ struct LiteralSearch: Sendable {
         self.fallback = fallback
     }
 
+    private init(ownCopyOf other: LiteralSearch) {
+        text = other.text.ownCopy
+        fallback = other.fallback.ownCopy
+    }
+
+    var ownCopy: LiteralSearch { LiteralSearch(ownCopyOf: self) }
+
     /// The start of the first occurrence that lies in `start..<end`.
     func next(in bytes: [UInt8], from start: Int, to end: Int) -> Int? {
         if text.count == 1 {

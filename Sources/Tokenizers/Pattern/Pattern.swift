@@ -4,7 +4,7 @@
 /// `* + ? {m,n}` greedy and lazy, possessive ones behind a single character or class, look-ahead of plain characters and classes.
 /// A search takes time linear in the text for every pattern, and no stack. A pattern that makes it remember its states costs up to a bit a state for
 /// each byte of text, and there are at most 1,024 of them; the patterns of known models never come to that.
-package struct Pattern: Sendable {
+package final class Pattern: Sendable {
     package struct Unsupported: Error {
         let message: String
     }
@@ -12,7 +12,7 @@ package struct Pattern: Sendable {
     let quick: PatternProgram
     let patient: PatternProgram
 
-    package init(_ text: String) throws(Unsupported) {
+    package convenience init(_ text: String) throws(Unsupported) {
         guard text.utf8.count <= 1 << 14 else { throw Unsupported(message: "a pattern of more than 16,384 bytes is not supported") }
         let node: PatternNode
         do {
@@ -33,12 +33,20 @@ package struct Pattern: Sendable {
         }
     }
 
+    private init(ownCopyOf other: Pattern) {
+        quick = PatternProgram(ownCopyOf: other.quick)
+        patient = PatternProgram(ownCopyOf: other.patient)
+    }
+
+    /// The same in memory that nobody shares; see ``PreTokenizer/ownCopy``.
+    var ownCopy: Pattern { Pattern(ownCopyOf: self) }
+
     /// The byte ranges of all matches in `text`. With `patiently`, the program that remembers its states does all the work.
     package func matches(in text: String, patiently: Bool = false) -> [Range<Int>] {
         let bytes = Array(text.utf8)
-        var search = PatternSearch(self, in: 0..<bytes.count, steps: patiently ? 0 : nil)
+        var search = PatternSearch(in: 0..<bytes.count, steps: patiently ? 0 : nil)
         var matches: [Range<Int>] = []
-        while let match = search.next(in: bytes) { matches.append(match) }
+        while let match = search.next(self, in: bytes) { matches.append(match) }
         return matches
     }
 }

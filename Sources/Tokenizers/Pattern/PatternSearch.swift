@@ -10,7 +10,6 @@ struct PatternSearch {
         var floor: Int
     }
 
-    private let pattern: Pattern
     private let kinds = ScalarKinds.shared
     private let lower: Int
     private let upper: Int
@@ -26,22 +25,22 @@ struct PatternSearch {
     private static let outOfSteps = -2
 
     /// `steps` is for tests: with 0 the patient program does all.
-    init(_ pattern: Pattern, in range: Range<Int>, steps: Int? = nil) {
-        self.pattern = pattern
+    init(in range: Range<Int>, steps: Int? = nil) {
         lower = range.lowerBound
         upper = range.upperBound
         position = lower
         stepsLeft = steps ?? (range.count.multipliedReportingOverflow(by: 64).partialValue &+ 4096)
-        if steps == 0 { becomePatient() }
     }
 
     /// The next match, leftmost first, the alternatives in their order. An empty match right behind the last match is passed over.
-    mutating func next(in bytes: [UInt8]) -> Range<Int>? {
+    ///
+    /// The pattern, the same in every call, is handed in and not kept: threads share it, and would write to its reference count.
+    mutating func next(_ pattern: Pattern, in bytes: [UInt8]) -> Range<Int>? {
         while position <= upper {
             var start = position
             var end = Self.failed
             while start <= upper {
-                end = match(bytes, at: start)
+                end = match(pattern, bytes, at: start)
                 if end >= 0 || start == upper { break }
                 start += scalarLength(bytes[start])
             }
@@ -58,18 +57,20 @@ struct PatternSearch {
         return nil
     }
 
-    private mutating func match(_ bytes: [UInt8], at start: Int) -> Int {
+    private mutating func match(_ pattern: Pattern, _ bytes: [UInt8], at start: Int) -> Int {
         if !isPatient {
-            let end = matchQuickly(bytes, at: start)
-            if end != Self.outOfSteps { return end }
-            becomePatient()
+            if stepsLeft > 0 {
+                let end = matchQuickly(pattern.quick, bytes, at: start)
+                if end != Self.outOfSteps { return end }
+            }
+            becomePatient(pattern.patient)
         }
-        return matchPatiently(bytes, at: start)
+        return matchPatiently(pattern.patient, bytes, at: start)
     }
 
-    private mutating func becomePatient() {
+    private mutating func becomePatient(_ program: PatternProgram) {
         isPatient = true
-        let bitCount = (upper - lower + 1) * max(1, pattern.patient.stateCount)
+        let bitCount = (upper - lower + 1) * max(1, program.stateCount)
         visited = [UInt64](repeating: 0, count: bitCount / 64 + 1)
     }
 
@@ -81,8 +82,7 @@ struct PatternSearch {
 
     // MARK: Quick
 
-    private mutating func matchQuickly(_ bytes: [UInt8], at start: Int) -> Int {
-        let program = pattern.quick
+    private mutating func matchQuickly(_ program: PatternProgram, _ bytes: [UInt8], at start: Int) -> Int {
         let row = row(bytes, start)
         var steps = 0
         defer { stepsLeft -= steps }
@@ -186,8 +186,7 @@ struct PatternSearch {
 
     // MARK: Patient
 
-    private mutating func matchPatiently(_ bytes: [UInt8], at start: Int) -> Int {
-        let program = pattern.patient
+    private mutating func matchPatiently(_ program: PatternProgram, _ bytes: [UInt8], at start: Int) -> Int {
         let row = row(bytes, start)
         for entry in program.entryBounds[row]..<program.entryBounds[row + 1] {
             var pc = program.entries[entry]
@@ -207,11 +206,11 @@ struct PatternSearch {
                     at = end
                     pc += 1
                 case .split:
-                    isAlive = visit(instruction.number, at)
+                    isAlive = visit(program, instruction.number, at)
                     if isAlive { stack.append(Frame(pc: instruction.second, position: at, floor: -1)) }
                     pc = instruction.first
                 case .possessiveLoop:
-                    isAlive = visit(instruction.number, at)
+                    isAlive = visit(program, instruction.number, at)
                     let next = isAlive ? consume(program, instruction.first, bytes, at) : -1
                     if next >= 0 { at = next } else { pc += 1 }
                 case .jump: pc = instruction.first
@@ -223,7 +222,7 @@ struct PatternSearch {
                     pc += 1
                 case .accept:
                     // What was entered beyond the match has failed for good; the states at its end may belong to the match itself.
-                    for state in 0..<program.stateCount { forget(state, at) }
+                    for state in 0..<program.stateCount { forget(program, state, at) }
                     return at
                 }
                 if isAlive { continue }
@@ -236,15 +235,15 @@ struct PatternSearch {
     }
 
     /// Marks a state; false where it was marked before.
-    private mutating func visit(_ state: Int, _ at: Int) -> Bool {
-        let bit = (at - lower) * pattern.patient.stateCount + state
+    private mutating func visit(_ program: PatternProgram, _ state: Int, _ at: Int) -> Bool {
+        let bit = (at - lower) * program.stateCount + state
         if visited[bit >> 6] >> UInt64(bit & 63) & 1 != 0 { return false }
         visited[bit >> 6] |= 1 << UInt64(bit & 63)
         return true
     }
 
-    private mutating func forget(_ state: Int, _ at: Int) {
-        let bit = (at - lower) * pattern.patient.stateCount + state
+    private mutating func forget(_ program: PatternProgram, _ state: Int, _ at: Int) {
+        let bit = (at - lower) * program.stateCount + state
         visited[bit >> 6] &= ~(1 << UInt64(bit & 63))
     }
 }

@@ -70,6 +70,12 @@ struct ScalarSet: Sendable, Equatable {
         return low < ranges.count && ranges[low].lowerBound <= scalar
     }
 
+    var ownCopy: ScalarSet {
+        var copy = self
+        copy.ranges = ranges.ownCopy
+        return copy
+    }
+
     // MARK: Building
 
     mutating func insert(_ range: ClosedRange<UInt32>) { ranges.append(range) }

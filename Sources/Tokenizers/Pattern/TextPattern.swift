@@ -5,6 +5,15 @@ enum TextPattern: Sendable {
     /// Every single scalar of a class.
     case scalar(ScalarSet)
 
+    /// The same in memory that nobody shares; see ``PreTokenizer/ownCopy``.
+    var ownCopy: TextPattern {
+        switch self {
+        case .literal(let search): .literal(search.ownCopy)
+        case .pattern(let pattern): .pattern(pattern.ownCopy)
+        case .scalar(let set): .scalar(set.ownCopy)
+        }
+    }
+
     /// Calls `body` with the matches in `range`, in order.
     func forEachMatch(in bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
         switch self {
@@ -16,8 +25,8 @@ enum TextPattern: Sendable {
             }
         case .pattern(let pattern):
             guard !range.isEmpty else { return }
-            var search = PatternSearch(pattern, in: range)
-            while let match = search.next(in: bytes) { body(match) }
+            var search = PatternSearch(in: range)
+            while let match = search.next(pattern, in: bytes) { body(match) }
         case .scalar(let set):
             var index = range.lowerBound
             let kinds = ScalarKinds.shared

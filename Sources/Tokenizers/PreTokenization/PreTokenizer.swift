@@ -12,17 +12,38 @@ struct PreTokenizer: Sendable {
     /// What a word's bytes are.
     enum WordForm { case text, bytesOfByteLevel }
 
-    var steps: [Step] = []
-
+    private let steps: [Step]
+    /// What reaches the model from the steps' end. A last step that only writes bytes as characters is this and no step: nothing is done a word.
+    private let lastForm: WordForm
     /// Whether some step asks if a piece starts where its text started.
-    var asksForOrigin: Bool {
-        steps.contains { if case .metaspace(_, .first, _) = $0 { true } else { false } }
+    let asksForOrigin: Bool
+    /// Whether words reach the model as characters of the byte alphabet.
+    let endsInByteLevel: Bool
+
+    init(_ steps: [Step] = []) {
+        asksForOrigin = steps.contains { if case .metaspace(_, .first, _) = $0 { true } else { false } }
+        endsInByteLevel = if case .byteLevel = steps.last { true } else { false }
+        if case .byteLevel(false, nil) = steps.last {
+            self.steps = steps.dropLast()
+            lastForm = .bytesOfByteLevel
+        } else {
+            self.steps = steps
+            lastForm = .text
+        }
     }
 
-    /// Whether words reach the model as characters of the byte alphabet.
-    var endsInByteLevel: Bool {
-        if case .byteLevel = steps.last { true } else { false }
+    private init(ownCopyOf other: PreTokenizer) {
+        steps = other.steps.map(\.ownCopy)
+        lastForm = other.lastForm
+        asksForOrigin = other.asksForOrigin
+        endsInByteLevel = other.endsInByteLevel
     }
+
+    /// The same steps in memory of their own.
+    ///
+    /// What is done for every word may touch the reference counts of steps and patterns. Threads that share them would write to the same few bytes of
+    /// memory all the time, and sixteen would be no faster than two; so each has its own.
+    var ownCopy: PreTokenizer { PreTokenizer(ownCopyOf: self) }
 
     /// Calls `body` with every word of `text`, in order. The first `originCount` bytes stand where the whole text started.
     func forEachWord(of text: [UInt8], originCount: Int, _ body: ([UInt8], Range<Int>, WordForm) -> Void) {
@@ -32,14 +53,14 @@ struct PreTokenizer: Sendable {
     private func run(_ index: Int, _ text: [UInt8], _ range: Range<Int>, _ origin: Int, _ body: ([UInt8], Range<Int>, WordForm) -> Void) {
         guard !range.isEmpty else { return }
         guard index < steps.count else {
-            body(text, range, .text)
+            body(text, range, lastForm)
             return
         }
         let isLast = index == steps.count - 1
         switch steps[index] {
         case .split(let pattern, let behavior, let inverted):
             behavior.forEachPiece(of: range, in: text, splitBy: pattern, inverted: inverted) { piece in
-                if isLast { body(text, piece, .text) } else { run(index + 1, text, piece, origin, body) }
+                if isLast { body(text, piece, lastForm) } else { run(index + 1, text, piece, origin, body) }
             }
         case .byteLevel(let addsPrefixSpace, let pattern):
             let needsSpace = addsPrefixSpace && text[range.lowerBound] != 0x20
@@ -82,6 +103,16 @@ struct PreTokenizer: Sendable {
             SplitBehavior.mergedWithNext.forEachPiece(of: 0..<spaced.count, in: spaced, splitBy: pattern, inverted: false) { piece in
                 run(index + 1, spaced, piece, newOrigin, body)
             }
+        }
+    }
+}
+
+extension PreTokenizer.Step {
+    fileprivate var ownCopy: Self {
+        switch self {
+        case .split(let pattern, let behavior, let inverted): .split(pattern.ownCopy, behavior, inverted: inverted)
+        case .byteLevel(let addsPrefixSpace, let pattern): .byteLevel(addsPrefixSpace: addsPrefixSpace, pattern?.ownCopy)
+        case .metaspace(let replacement, let scheme, let splits): .metaspace(replacement: replacement.ownCopy, scheme, splits: splits)
         }
     }
 }

@@ -60,7 +60,7 @@ extension Section {
     func preTokenizer() throws(TokenizerError) -> PreTokenizer {
         var steps: [PreTokenizer.Step] = []
         try appendPreTokenizer(to: &steps)
-        return PreTokenizer(steps: steps)
+        return PreTokenizer(steps)
     }
 
     private func appendPreTokenizer(to steps: inout [PreTokenizer.Step]) throws(TokenizerError) {
