@@ -125,7 +125,7 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
     syncConsumers();
 }
 
-APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
+[[maybe_unused]] APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
     const int member = blockIdx.x % members;
     u8* exchange = a.exchange;
     u32* counters = reinterpret_cast<u32*>(exchange);
@@ -283,22 +283,33 @@ APUS_DEVICE void leave(Shared& shared, const Arguments& a) {
 
 }  // namespace apus
 
+#if DECODE_POSITIONS > 1
+#include "Decode/Speculation.cuh"
+#else
+namespace apus {
+constexpr int speculationBytes = 0, areaPackets = exchangePackets + drawPackets;
+}
+#endif
+
 using namespace apus;
 
 static_assert(sizeof(Arguments) == 224, "the host writes these fields too");
 #ifdef DECODE_SHARED_BOUND
-static_assert(sizeof(Shared) + samplingBytes <= DECODE_SHARED_BOUND, "the host made the ring too long");
+static_assert(sizeof(Shared) + samplingBytes + speculationBytes <= DECODE_SHARED_BOUND, "the host made the ring too long");
 #endif
 
 extern "C" {
 // For the host: dynamic shared memory, threads and blocks of a launch, chunks of a block in a layer and in the head, floats of a
 // norm in slot order and of a layer's norms, bytes of the exchange area, of Arguments and of a chunk, floats of norms and factors.
-__device__ u32 apus_decode_sizes[] = {(hasRing ? ringSlots * chunkBytes : 0) + sizeof(Shared) + samplingBytes, threads, blocks, layerChunks,
-                                      headChunks, normSlots, layerNorms, (exchangePackets + drawPackets) * 16, sizeof(Arguments), chunkBytes,
-                                      normFloats};
+__device__ u32 apus_decode_sizes[] = {(hasRing ? ringSlots * chunkBytes : 0) + sizeof(Shared) + samplingBytes + speculationBytes, threads, blocks,
+                                      layerChunks, headChunks, normSlots, layerNorms, areaPackets * 16, sizeof(Arguments), chunkBytes, normFloats};
 // With sampling: where `Sampling` lies in the exchange area, and its size; the blocks' best rows that give a bound, the ids for each
 // of them, the candidates that may be kept.
 __device__ u32 apus_decode_sampling[] = {drawInputAt * 16, sizeof(Sampling), peakCount, runRows / peakParts, ownLimit};
+#if DECODE_POSITIONS > 1
+// With guesses: where `Lookup` lies in the exchange area, and its size; the positions of a step, the tokens of a launch at most.
+__device__ u32 apus_decode_lookup[] = {Area::lookupAt * 16, sizeof(Lookup), positions, recentLimit};
+#endif
 }
 
 extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __grid_constant__ Arguments a) {
@@ -309,7 +320,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
     const u32 ring = sharedAddress(memory), full = sharedAddress(shared.full), empty = sharedAddress(shared.empty);
     // Zeros where a product's vector is shorter than its columns, and no NaN where a warp attends to nothing.
     for (int i = threadIdx.x; i < static_cast<int>(sizeof shared.vector / 4); i += threads) reinterpret_cast<u32*>(shared.vector)[i] = 0;
-    for (int i = threadIdx.x; i < warps * groupHeadSize; i += threads) shared.attended.values[0][i] = 0.0f;
+    for (int i = threadIdx.x; i < static_cast<int>(sizeof shared.attended.values / 4); i += threads) shared.attended.values[0][i] = 0.0f;
     for (int i = threadIdx.x; i < layerCount; i += threads) {
         shared.infos[i] = a.infos[i];
         const int head = blockIdx.x / members * headSize;
@@ -317,6 +328,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
         shared.cache[i][1] = a.cache[2 * i + 1] + head;
     }
     if constexpr (samples) prepareSampling(shared, a);
+#if DECODE_POSITIONS > 1
+    for (int i = threadIdx.x; i < speculationBytes / 4; i += threads) reinterpret_cast<u32*>(&wideState(shared))[i] = 0;
+#define DECODE_CONSUME speculate
+#else
+#define DECODE_CONSUME consume
+#endif
     if (threadIdx.x == 0) {
         shared.dead = 0;
         shared.finished = 0;
@@ -335,11 +352,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
             if (threadIdx.x == consumers) produce(shared, a, ring, full, empty);
         } else {
             registersGrow<240>();
-            consume(shared, a, Weights{ring, full, empty});
+            DECODE_CONSUME(shared, a, Weights{ring, full, empty});
             leave(shared, a);
         }
     } else {
-        consume(shared, a, Weights{ring, full, empty});
+        DECODE_CONSUME(shared, a, Weights{ring, full, empty});
         leave(shared, a);
     }
 }

@@ -47,6 +47,10 @@ constexpr int layerCount = DECODE_L, vocabulary = DECODE_V, members = DECODE_MEM
 #define DECODE_WEIGHTS 16
 #endif
 constexpr bool hasCodes = DECODE_WEIGHTS == 8;
+#ifndef DECODE_POSITIONS  // positions of a step at most: one, or with guesses (Speculation.cuh) two or four
+#define DECODE_POSITIONS 1
+#endif
+constexpr int positions = DECODE_POSITIONS;
 static_assert(hasCodes || DECODE_WEIGHTS == 16, "weights are bf16 or E4M3");
 #ifndef DECODE_CHUNK  // fragments of a warp in a chunk
 #define DECODE_CHUNK (64 / DECODE_WEIGHTS)

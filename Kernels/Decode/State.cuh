@@ -30,7 +30,7 @@
 #define DECODE_PRELOAD 24
 #endif
 #ifndef DECODE_EARLY_PRELOAD  // those of them that are taken before the exchange, the rest as soon as registers are free again
-#define DECODE_EARLY_PRELOAD (DECODE_RING ? 16 : 12)
+#define DECODE_EARLY_PRELOAD (DECODE_POSITIONS > 1 ? 8 : DECODE_RING ? 16 : 12)
 #endif
 #ifndef DECODE_OUTPUT_PRELOAD
 #define DECODE_OUTPUT_PRELOAD 8
@@ -63,6 +63,7 @@ namespace apus {
 constexpr bool gatedHint = feedGroups < groups;
 constexpr int ringSlots = DECODE_SLOTS;
 constexpr bool hasRing = DECODE_RING;
+static_assert(!hasRing || (DECODE_FLIGHT <= ringSlots && DECODE_HEAD_FLIGHT <= ringSlots), "a slot is waited for before it is filled again");
 // With a ring a third warpgroup holds the producer; it hands its registers to the consumers.
 constexpr int threads = consumers + (hasRing ? 128 : 0);
 
@@ -115,18 +116,21 @@ template <int count> struct Parts {
 constexpr int mergeThreads = groupHeadSize / 4, mergeParts = consumers / mergeThreads < warps ? consumers / mergeThreads : warps;
 static_assert(mergeParts >= 1, "at most 1,024 query elements a group");
 
+// With several positions most of this lies in Speculation.cuh's own state instead.
+constexpr bool isPlain = positions == 1;
+
 struct alignas(128) Shared {
     alignas(8) u64 full[ringSlots], empty[ringSlots];
-    alignas(16) float partial[partialStride * (Output::paddedRows > Gated::paddedRows
+    alignas(16) float partial[!isPlain ? 1 : partialStride * (Output::paddedRows > Gated::paddedRows
                                                    ? (Output::paddedRows > Input::paddedRows ? Output::paddedRows : Input::paddedRows)
                                                    : (Gated::paddedRows > Input::paddedRows ? Gated::paddedRows : Input::paddedRows))];
-    alignas(16) u16 queries[headsPerGroup][2][headSize];  // of this token, after norm and rope: in bf16, and what that lost
+    alignas(16) u16 queries[isPlain ? headsPerGroup : 1][2][headSize];  // of this token, after norm and rope: in bf16, and what that lost
     alignas(16) u16 key[headSize], value[headSize];       // as the cache gets them
-    Parts<warps> attended;      // of the warps
-    Parts<mergeParts> joined;   // of the other blocks of the group, some to a part
+    Parts<isPlain ? warps : 1> attended;      // of the warps
+    Parts<isPlain ? mergeParts : 1> joined;   // of the other blocks of the group, some to a part
     float factors[2][hasCodes ? layerScales : 1];  // of the rows' E4M3 codes, of even and of odd layers
     alignas(16) float squares[warps];
-    Float2 rope[ropeKinds][headSize / 2];  // cosine, sine
+    Float2 rope[ropeKinds][isPlain ? headSize / 2 : 1];  // cosine, sine
     Choice choices[warps];
     int bad[warps];
     LayerInfo infos[layerCount];
@@ -136,7 +140,7 @@ struct alignas(128) Shared {
     int token, stopped;
     static constexpr int vectorBytes = Input::vectorBytes > headVectorBytes ? Input::vectorBytes : headVectorBytes;
     static constexpr int otherBytes = Output::vectorBytes > Down::vectorBytes ? Output::vectorBytes : Down::vectorBytes;
-    alignas(16) u8 vector[vectorBytes > otherBytes ? vectorBytes : otherBytes];  // B operands
+    alignas(16) u8 vector[!isPlain ? 16 : vectorBytes > otherBytes ? vectorBytes : otherBytes];  // B operands
 };
 
 // Volatile: what follows from them is not worth a register all through the layers.

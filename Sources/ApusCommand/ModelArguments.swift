@@ -100,7 +100,8 @@ struct SpeculationArguments: ParsableArguments {
     @Option(
         help: """
             Guess up to this many tokens a step from how the text went on before (prompt lookup) and keep those that the model chooses too: the same \
-            text, sooner where it repeats itself. 1 to \(GenerationOptions.largestPromptLookup); on the CPU and by layers.
+            text, sooner where it repeats itself. 1 to \(GenerationOptions.largestPromptLookup); a GPU's resident kernel guesses three at most, and only \
+            where the likeliest token is taken.
             """)
     var speculate: Int = 0
 

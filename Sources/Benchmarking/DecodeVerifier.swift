@@ -38,6 +38,29 @@ package struct DecodeVerifier {
         }
     }
 
+    /// Greedy texts with guesses against those without, behind prompts that repeat themselves and prompts that do not: token for token the same.
+    package func runSpeculation(guesses: Int, report: (ModelVerifier.Check) throws -> Void) throws {
+        let room = executor.spec.maximumPositions - 1
+        let phrase = ids(12, stream: "phrase")
+        let prompts = [
+            ("scattered tokens", ids(9, stream: "decode")), ("a phrase twice", phrase + phrase),
+            ("a phrase many times", (0..<min(200, room / 2)).map { phrase[$0 % 12] }),
+            ("a sentence many times", try SpeculationBenchmark.prompt(min(150, room / 2), generator)), ("one token", [phrase[0]]),
+        ]
+        for (name, prompt) in prompts {
+            var options = GenerationOptions(maximumTokens: max(1, min(room - prompt.count, Self.queuedTokens)), ignoresEndOfSequence: true)
+            let plain = try generator.generate(ids: prompt, options: options, session: executor.makeSession())
+            options.promptLookupTokens = guesses
+            let session = try executor.makeSession()
+            let guessed = try generator.generate(ids: prompt, options: options, session: session)
+            let speculation = guessed.speculation
+            try report(
+                .init(
+                    name: "\(name): \(guessed.tokens.count) tokens, \(speculation.steps) steps, other tokens",
+                    value: Double(Self.differences(plain.tokens, guessed.tokens)), bound: 0, isLowerBound: false))
+        }
+    }
+
     /// Short conversations one after another, each with a session of its own, a few beginnings and seeds in turn: the same give the same text, and
     /// the device's memory does not grow by as much as one of them holds.
     package func runConversations(_ count: Int, report: (ModelVerifier.Check) throws -> Void) throws {
@@ -76,7 +99,7 @@ package struct DecodeVerifier {
         return (0..<count).map { Int((abs(numbers.normal($0)) * 1e6).truncatingRemainder(dividingBy: Float(limit))) }
     }
 
-    private static func differences(_ a: [Int], _ b: [Int]) -> Int {
+    static func differences(_ a: [Int], _ b: [Int]) -> Int {
         zip(a, b).filter { $0 != $1 }.count + abs(a.count - b.count)
     }
 

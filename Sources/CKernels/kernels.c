@@ -68,6 +68,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Decode/Shape.cuh")
 #embed "../../Kernels/Decode/Shape.cuh" suffix(, )
     END
+    BEGIN("Decode/Speculation.cuh")
+#embed "../../Kernels/Decode/Speculation.cuh" suffix(, )
+    END
     BEGIN("Decode/State.cuh")
 #embed "../../Kernels/Decode/State.cuh" suffix(, )
     END

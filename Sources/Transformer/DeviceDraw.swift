@@ -20,3 +20,19 @@ package struct DeviceDraw: Sendable {
 
     package var hasPenalties: Bool { repetitionPenalty != 1 || presencePenalty != 0 || frequencyPenalty != 0 }
 }
+
+/// What a device guesses from, besides the tokens that it chooses itself.
+package struct DeviceLookup {
+    /// Prompt and answer, the last token included.
+    package var history: [Int32]
+    /// Tokens guessed a step at most.
+    package var guesses: Int
+    /// Gets how many were guessed, once a step, before its tokens are handed over.
+    package var onStep: (_ guessed: Int) -> Void
+
+    package init(history: [Int32], guesses: Int, onStep: @escaping (_ guessed: Int) -> Void = { _ in }) {
+        self.history = history
+        self.guesses = guesses
+        self.onStep = onStep
+    }
+}

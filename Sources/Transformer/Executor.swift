@@ -75,18 +75,19 @@ package protocol ResidentDecoderSession: DecoderSession {
     ///   - stops: ids that end it; they are handed over too.
     ///   - sampleable: only ids below it are chosen.
     ///   - draw: how tokens are drawn; nil takes the likeliest.
+    ///   - lookup: what to guess from, where the likeliest are taken; a device that does not guess leaves it.
     ///   - body: gets each token while the next is computed; false ends the generation. The cache then holds all tokens but the last.
     /// - Returns: false where the device cannot choose the next token: all that it chose was handed over, the last one is not in the cache.
     func decode(
-        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, _ body: (Int32) throws -> Bool
+        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, lookup: DeviceLookup?, _ body: (Int32) throws -> Bool
     ) throws -> Bool
 }
 
 extension ResidentDecoderSession {
     package func decodeGreedily(
-        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, _ body: (Int32) throws -> Bool
+        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, lookup: DeviceLookup? = nil, _ body: (Int32) throws -> Bool
     ) throws -> Bool {
-        try decode(from: first, limit: limit, stops: stops, sampleable: sampleable, draw: nil, body)
+        try decode(from: first, limit: limit, stops: stops, sampleable: sampleable, draw: nil, lookup: lookup, body)
     }
 }
 

@@ -27,17 +27,27 @@ import Transformer
         func rewind(to position: Int) { inner.rewind(to: position) }
 
         func decode(
-            from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, _ body: (Int32) throws -> Bool
+            from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, lookup: DeviceLookup?, _ body: (Int32) throws -> Bool
         ) throws -> Bool {
             var token = first
             var state = draw
             calls += 1
+            // As the kernel guesses: in steps of a token and those that were guessed right.
+            var guessed = PromptLookup(lookup?.history.map(Int.init) ?? [])
+            var right: [Int] = []
             for step in 0..<limit {
                 if let most, step == most { return false }
+                if draw == nil, let lookup, right.isEmpty {
+                    right = guessed.guesses(min(3, lookup.guesses, limit - step - 1))
+                    lookup.onStep(right.count)
+                    right.append(-1)
+                }
                 var logits = try inner.extend([token])
                 let end = inner.position
                 token = Int32(try choose(&logits, sampleable, &state, step))
                 handed += 1
+                guessed.append(Int(token))
+                right = right.first == Int(token) ? Array(right.dropFirst()) : []
                 let goesOn = try body(token)
                 _ = try? inner.extend([token])
                 inner.rewind(to: end)
@@ -111,6 +121,26 @@ import Transformer
             try compare(generator, options)
             options = GenerationOptions(maximumTokens: 1, ignoresEndOfSequence: true)
             try compare(generator, options, isHanded: false)
+        }
+    }
+
+    /// A device that guesses gives the same text, and says in how many steps.
+    @Test func guessesAreCounted() async throws {
+        try await TinyModel.withFolder(Self.configuration) { folder in
+            let generator = try await Generator(folder)
+            let prompt = try generator.encode("to be to be to be")
+            var options = GenerationOptions(maximumTokens: 100, ignoresEndOfSequence: true, promptLookupTokens: 3)
+            let host = try generator.generate(ids: prompt, options: options)
+            let device = Device(try generator.model.executor.makeSession())
+            let result = try generator.generate(ids: prompt, options: options, session: device)
+            #expect(result.tokens == host.tokens)
+            #expect(result.speculation == host.speculation)
+            #expect(result.speculation.accepted > 0)
+            // What is drawn is drawn a token a step.
+            (options.sampling.temperature, options.sampling.seed) = (1, 2)
+            let drawn = try generator.generate(ids: prompt, options: options, session: Device(try generator.model.executor.makeSession()))
+            #expect(drawn.speculation.steps == 0 && drawn.tokens.count == 100)
+            try compare(generator, GenerationOptions(maximumTokens: 40, ignoresEndOfSequence: true, promptLookupTokens: 2), cut: 17)
         }
     }
 

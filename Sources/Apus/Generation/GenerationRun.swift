@@ -85,9 +85,9 @@ struct GenerationRun {
             result.timings.decodedTokens += 1
             if lookup != nil { result.speculation.tokens += 1 }
             let isRight = index < guesses.count && guesses[index] == sampled.id
-            if isRight { result.speculation.accepted += 1 }
             guard try accept(sampled, onPiece) else { return false }
             guard isRight else { break }
+            result.speculation.accepted += 1
             kept += 1
         }
         return true
@@ -127,13 +127,29 @@ struct GenerationRun {
         // Unless something else ends it.
         result.finishReason = .length
         let before = result.tokens.count
+        var (passes, guessed) = (0, 0)
+        let lookup =
+            lookup == nil
+            ? nil
+            : DeviceLookup(history: try model.modelIDs(promptIDs + result.tokens), guesses: options.promptLookupTokens) {
+                passes += 1
+                guessed += $0
+            }
+        let handedBefore = result.timings.decodedTokens
         let isOver = try session.decode(
             from: Int32(id), limit: options.maximumTokens - result.tokens.count, stops: endTokens.map { Int32(truncatingIfNeeded: $0) },
-            sampleable: choice.sampleable, draw: choice.draw
+            sampleable: choice.sampleable, draw: choice.draw, lookup: lookup
         ) { token in
             result.timings.decodedTokens += 1
             sampler.note(Int(token))
             return try accept(SampledToken(id: Int(token), logprob: nil, topLogprobs: []), onPiece)
+        }
+        if passes > 0 {
+            let tokens = result.timings.decodedTokens - handedBefore
+            result.speculation.steps += passes
+            result.speculation.tokens += tokens
+            result.speculation.guessed += guessed
+            result.speculation.accepted += tokens - passes
         }
         if !isOver { steps.note(handed: result.tokens.count - before) }
         return isOver

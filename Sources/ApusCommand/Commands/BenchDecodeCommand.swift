@@ -13,7 +13,8 @@ struct BenchDecodeCommand: AsyncParsableCommand {
             Without a model the preset with seeded random weights, in a temporary folder or in --workspace. Each context is filled with tokens, then \
             --steps further ones are timed from the arrival of the first to that of the last. GB/s counts weights and cache; their share is that of \
             the rate at which a kernel that does nothing else reads the GPU's memory, measured in the same run. Power comes from further runs of \
-            half a second, by the GPU's counter of energy. --peer runs a command that prints one JSON object a line with name, context and \
+            half a second, by the GPU's counter of energy. With --speculate the same model goes on behind a text that repeats itself, with guesses and \
+            without; another token is an exit status of 1. --peer runs a command that prints one JSON object a line with name, context and \
             samples_us, such as Benchmarks/peers/torch_decode.py, on the same GPU.
             """)
 
@@ -33,6 +34,9 @@ struct BenchDecodeCommand: AsyncParsableCommand {
 
     @Option(help: "Where the folder with random weights is kept; a temporary folder, removed at the end, when left out.")
     var workspace: String?
+
+    @Option(help: "Measure too what guessing so many tokens a step (--speculate of generate) gains behind a text that repeats itself.")
+    var speculate: Int?
 
     @Flag(name: .customLong("no-power"), help: "Leave out the runs whose power is measured.")
     var skipsPower = false
@@ -54,6 +58,9 @@ struct BenchDecodeCommand: AsyncParsableCommand {
 
     func validate() throws {
         _ = try parsedContexts()
+        if let speculate, !(1...GenerationOptions.largestPromptLookup ~= speculate) {
+            throw ValidationError("--speculate is \(speculate), expected 1 to \(GenerationOptions.largestPromptLookup)")
+        }
         guard steps >= 1, runs >= 1 else { throw ValidationError("--steps and --runs must be at least 1") }
         if Preset.named(preset) == nil {
             throw ValidationError("there is no preset '\(preset)'; there are \(Preset.all.map(\.name).joined(separator: ", "))")
@@ -91,18 +98,32 @@ struct BenchDecodeCommand: AsyncParsableCommand {
             try output.flush()
             rows.append(row)
         }
+        var remarks: [String] = []
+        var differences = 0
+        if let speculate {
+            let speculation = SpeculationBenchmark(try Generator(model: loaded), steps: steps)
+            for context in lengths {
+                let row = try speculation.row(context: context, guesses: speculate, runs: runs)
+                differences += row.differences
+                remarks.append(DecodeReport.line(row))
+                try output.writeLine(remarks[remarks.count - 1])
+                try output.flush()
+            }
+        }
         let memory = try free.flatMap { try benchmark.memory(freeBefore: $0, cache: cache, longest: lengths.max() ?? 1) }
         if let memory { try output.writeLine(DecodeBenchmark.text(memory)) }
         let peers = try peer.flatMap { try PeerCommand(commandLine: $0).decodeFigures(contexts: lengths) }
         for line in peers.compactMap({ text.line($0, rows: rows) }) { try output.writeLine(line) }
         let report = try benchmark.report(
             rows, peers: peers, readRate: text.readRate?.median,
-            remarks: [text.readLine, text.exchangeLine, memory.map(DecodeBenchmark.text)].compactMap { $0 },
+            remarks: [text.readLine, text.exchangeLine, memory.map(DecodeBenchmark.text)].compactMap { $0 } + remarks,
             title: "\(model.model ?? preset), decode \(mode)",
             command: CommandLine.arguments.joined(separator: " "), version: reports.version, date: ReportArguments.now)
         try reports.write(report)
         if let baseline { try output.write("\n" + BenchmarkComparison(baseline: baseline, present: report).text) }
         try output.close()
+        // A gain by another text is none.
+        if differences > 0 { throw ExitCode(1) }
     }
 
     private func load() async throws -> LoadedModel {

@@ -31,6 +31,9 @@ struct VerifyCommand: AsyncParsableCommand {
     @Option(help: "Hold so many short conversations one after another instead: the same seed must give the same text, and no memory be kept.")
     var conversations: Int?
 
+    @Option(help: "Hold greedy texts with up to so many guesses a step (--speculate of generate) against those without instead.")
+    var speculate: Int?
+
     @Flag(help: "Verify the operators on a GPU instead of a model.")
     var operators = false
 
@@ -40,6 +43,12 @@ struct VerifyCommand: AsyncParsableCommand {
         if operators, faults { throw ValidationError("give --operators or --faults, not both") }
         if operators, model.model != nil { throw ValidationError("--operators verifies no model; leave '\(model.model ?? "")' out") }
         if let conversations, conversations < 2 { throw ValidationError("--conversations is \(conversations), expected at least 2") }
+        if let speculate, !(1...GenerationOptions.largestPromptLookup ~= speculate) {
+            throw ValidationError("--speculate is \(speculate), expected 1 to \(GenerationOptions.largestPromptLookup)")
+        }
+        if speculate != nil, operators || faults || fault != nil || conversations != nil {
+            throw ValidationError("--speculate goes with none of --operators, --faults, --fault and --conversations")
+        }
         if conversations != nil, operators || faults || fault != nil {
             throw ValidationError("--conversations goes with none of --operators, --faults and --fault")
         }
@@ -57,7 +66,7 @@ struct VerifyCommand: AsyncParsableCommand {
         }
         var failures = 0
         var checks = 0
-        for model in loaded where conversations == nil || model.hasHead && !model.spec.isBidirectional {
+        for model in loaded where conversations == nil && speculate == nil || model.hasHead && !model.spec.isBidirectional {
             try Output.standard.writeLine("\(model.name) on \(model.executor.deviceDescription), seed \(seed)")
             let verifier = ModelVerifier(model: model, seed: seed)
             func report(_ check: ModelVerifier.Check) throws {
@@ -70,7 +79,9 @@ struct VerifyCommand: AsyncParsableCommand {
                 )
                 try Output.standard.flush()
             }
-            if let conversations {
+            if let speculate {
+                try DecodeVerifier(model: model, executor: model.executor, seed: seed).runSpeculation(guesses: speculate, report: report)
+            } else if let conversations {
                 try DecodeVerifier(model: model, executor: model.executor, seed: seed).runConversations(conversations, report: report)
             } else if faults {
                 try verifier.runFaults(report: report)

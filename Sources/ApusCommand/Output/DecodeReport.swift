@@ -1,3 +1,4 @@
+import Apus
 import Benchmarking
 import Foundation
 
@@ -26,6 +27,15 @@ struct DecodeReport {
             "\(row.context)".padding(toLength: 9, withPad: " ", startingAt: 0) + "  " + time.padding(toLength: 24, withPad: " ", startingAt: 0)
                 + String(format: " %8.1f  %7.1f   ", row.tokensPerSecond, row.bytesPerSecond / 1e9) + share + (note.isEmpty ? "" : "   " + note)
         ]
+    }
+
+    static func line(_ row: SpeculationBenchmark.Row) -> String {
+        String(
+            format:
+                "guessing %d at %d: %.1f us a token (%.1f, %.1f), plain %.1f (%.1f, %.1f): %.2f x; %.2f tokens a step, %.0f %% of %d guesses kept%@",
+            row.guesses, row.context, row.guessed.median * 1e6, row.guessed.p10 * 1e6, row.guessed.p90 * 1e6, row.plain.median * 1e6,
+            row.plain.p10 * 1e6, row.plain.p90 * 1e6, row.gain, row.speculation.tokensPerStep, 100 * row.speculation.acceptance,
+            row.speculation.guessed, row.differences > 0 ? "; OTHER TOKENS: \(row.differences)" : "")
     }
 
     func line(_ peer: DecodeBenchmark.PeerFigure, rows: [DecodeBenchmark.Row]) -> String? {

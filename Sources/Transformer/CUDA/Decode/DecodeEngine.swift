@@ -26,7 +26,10 @@ final class DecodeEngine: @unchecked Sendable {
     private let logits: DeviceBuffer  // [V] fp32
     /// The form that draws tokens, compiled when it is first asked for; nil inside where the model or the GPU has none.
     private var sampler: DecodeSampler??
-    private let drawingByteCount = Mutex(0)
+    /// The forms that guess, by positions of a step; nil inside where the GPU has none.
+    private var speculators: [Int: DecodeSpeculator?] = [:]
+    /// Of the forms that draw and guess.
+    private let formByteCount = Mutex(0)
     private let isGeneric: Bool
     private let format: DecodeWeightFormat
     /// [stepLimit] of token | (step + 1) << 32, then the stop word.
@@ -74,7 +77,7 @@ final class DecodeEngine: @unchecked Sendable {
 
     /// Bytes on the GPU beside the weights that a prompt is computed with.
     var byteCount: Int {
-        weights.byteCount + exchange.byteCount + logits.byteCount + drawingByteCount.withLock { $0 }
+        weights.byteCount + exchange.byteCount + logits.byteCount + formByteCount.withLock { $0 }
     }
 
     /// Computes `ids` one after the other behind the cache's positions, for which it has room, and returns the logits behind the last.
@@ -101,12 +104,13 @@ final class DecodeEngine: @unchecked Sendable {
     ///   - stops: ids behind which the kernel ends; they are handed over too.
     ///   - sampleable: ids below it may be chosen.
     ///   - draw: how tokens are drawn; nil takes the likeliest.
+    ///   - lookup: what to guess from where the likeliest are taken.
     ///   - body: gets each token while the kernel computes the next; false ends the generation. The cache then holds all tokens but the last.
     /// - Returns: false where the kernel cannot draw so, or could not decide on the next token.
     /// - Throws: ``TransformerError`` with code `nonFinite` for logits that are no numbers, and what `body` throws.
     func generate(
-        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, cache: DeviceKeyValueCache,
-        _ body: (Int32) throws -> Bool
+        from first: Int32, limit: Int, stops: [Int32], sampleable: Int, draw: DeviceDraw?, lookup: DeviceLookup?,
+        cache: DeviceKeyValueCache, _ body: (Int32) throws -> Bool
     ) throws -> Bool {
         var (input, left) = (first, limit)
         var drawing: DecodeSampler.State?
@@ -115,6 +119,10 @@ final class DecodeEngine: @unchecked Sendable {
                 return false
             }
             drawing = state
+        }
+        var guessing: (speculator: DecodeSpeculator, lookup: DeviceLookup)?
+        if draw == nil, let lookup, lookup.guesses > 0, let speculator = try locked({ try preparedSpeculator(guesses: lookup.guesses) }) {
+            guessing = (speculator, lookup)
         }
         while left > 0, cache.position < spec.maximumPositions {
             let steps = min(left, Self.stepLimit, spec.maximumPositions - cache.position)
@@ -128,11 +136,13 @@ final class DecodeEngine: @unchecked Sendable {
                 arguments.stop = mailbox.region.address.advanced(by: 8 * Self.stepLimit)
                 arguments.setStops(stops)
                 try mailbox.store([UInt64](repeating: 0, count: Self.stepLimit + 1))
-                try launch(arguments, [input], steps: steps, cache, drawing)
+                try launch(arguments, [input], steps: steps, cache, drawing, guessing)
                 let start = cache.position
+                var pass = 0
                 do {
                     for step in 0..<steps where goesOn {
-                        let token = try token(of: step)
+                        let word = try token(of: step)
+                        let token = word.token
                         if token == Self.undecided {
                             isDecided = false
                             break
@@ -143,6 +153,11 @@ final class DecodeEngine: @unchecked Sendable {
                         }
                         cache.move(to: start + step + 1)
                         drawing?.note(token)
+                        if word.pass != pass {
+                            pass = word.pass
+                            guessing?.lookup.onStep(word.positions - 1)
+                        }
+                        guessing?.lookup.history.append(token)
                         input = token
                         left -= 1
                         goesOn = try body(token) && !stops.prefix(DecodeArguments.maximumStops).contains(token)
@@ -179,23 +194,51 @@ final class DecodeEngine: @unchecked Sendable {
         if let sampler { return sampler }
         let made = try DecodeSampler(spec, packed: kernels.sizes, on: context, isGeneric: isGeneric, format: format)
         sampler = .some(made)
-        drawingByteCount.withLock { $0 = made?.byteCount ?? 0 }
+        formByteCount.withLock { $0 += made?.byteCount ?? 0 }
         return made
     }
 
+    /// The form for so many guesses a step, or for fewer where the GPU has no other.
+    private func preparedSpeculator(guesses: Int) throws -> DecodeSpeculator? {
+        for positions in guesses == 1 ? [2] : [4, 2] {
+            if let known = speculators[positions] {
+                if let known { return known }
+                continue
+            }
+            let made = try DecodeSpeculator(spec, positions: positions, packed: kernels.sizes, on: context, isGeneric: isGeneric, format: format)
+            speculators[positions] = .some(made)
+            formByteCount.withLock { $0 += made?.byteCount ?? 0 }
+            if let made { return made }
+        }
+        return nil
+    }
+
+    /// A word of the mailbox: the token, its place in the launch from 1 on, and where the kernel guesses the step that gave it and that step's positions.
+    private struct Handed {
+        let token: Int32
+        let place: Int
+        let pass: Int
+        let positions: Int
+
+        init(_ word: UInt64) {
+            token = Int32(bitPattern: UInt32(truncatingIfNeeded: word))
+            (place, pass, positions) = (Int(word >> 32 & 0xFFF), Int(word >> 44 & 0xFFF), Int(word >> 56))
+        }
+    }
+
     /// The token of a step, as soon as the kernel has handed it over.
-    private func token(of step: Int) throws -> Int32 {
+    private func token(of step: Int) throws -> Handed {
         let clock = ContinuousClock()
         let deadline = clock.now + Self.patience
         var tries = 0
         while true {
-            let word = try mailbox.loadAcquiring64(at: 8 * step)
-            if word >> 32 == UInt64(step + 1) { return Int32(bitPattern: UInt32(truncatingIfNeeded: word)) }
+            let word = Handed(try mailbox.loadAcquiring64(at: 8 * step))
+            if word.place == step + 1 { return word }
             tries += 1
             guard tries % 256 == 0 else { continue }
             // A kernel that has ended hands over nothing more.
             let isOver = try during("waiting for a token of the decode kernel") { try context.stream.isIdle() }
-            if isOver, try mailbox.loadAcquiring64(at: 8 * step) >> 32 != UInt64(step + 1) {
+            if isOver, try Handed(mailbox.loadAcquiring64(at: 8 * step)).place != step + 1 {
                 try check()
                 throw CUDAError(.kernelFault, "the decode kernel ended before step \(step)")
             }
@@ -211,7 +254,8 @@ final class DecodeEngine: @unchecked Sendable {
     }
 
     private func launch(
-        _ given: DecodeArguments, _ ids: [Int32], steps: Int, _ cache: DeviceKeyValueCache, _ drawing: DecodeSampler.State? = nil
+        _ given: DecodeArguments, _ ids: [Int32], steps: Int, _ cache: DeviceKeyValueCache, _ drawing: DecodeSampler.State? = nil,
+        _ guessing: (speculator: DecodeSpeculator, lookup: DeviceLookup)? = nil
     ) throws {
         guard cache.position + steps <= cache.capacity else {
             throw TransformerError(.contextExceeded, "\(cache.position + steps) positions exceed the cache's \(cache.capacity)")
@@ -220,10 +264,11 @@ final class DecodeEngine: @unchecked Sendable {
         let addresses = try spec.layers.indices.flatMap { [try cache.keys(layer: $0).address.bits, try cache.values(layer: $0).address.bits] }
         try stream.upload(addresses, to: pointers.region)
         try stream.upload(ids, to: forced.region.slice(at: 0, byteCount: 4 * ids.count))
-        let area = drawing?.sampler.exchange.region ?? exchange.region
+        let area = drawing?.sampler.exchange.region ?? guessing?.speculator.exchange.region ?? exchange.region
         try stream.fill(area)
         try stream.fill(error.region)
         try drawing?.upload(steps: steps, on: stream)
+        if let guessing { try guessing.speculator.upload(guessing.lookup, on: stream) }
         var arguments = given
         arguments.layers = weights.layers.region.address
         arguments.head = weights.head.region.address
@@ -241,7 +286,9 @@ final class DecodeEngine: @unchecked Sendable {
         arguments.steps = Int32(steps)
         arguments.embeddingScale = embeddingScale
         if arguments.sampleable == 0 { arguments.sampleable = Int32(spec.vocabularySize) }
-        let (kernel, sizes) = drawing.map { ($0.sampler.kernel.decode, $0.sampler.kernel.sizes) } ?? (kernels.decode, kernels.sizes)
+        let (kernel, sizes) =
+            drawing.map { ($0.sampler.kernel.decode, $0.sampler.kernel.sizes) } ?? guessing.map { ($0.speculator.decode, $0.speculator.sizes) }
+            ?? (kernels.decode, kernels.sizes)
         try during("launching the decode kernel at position \(cache.position)") {
             try kernel.launch(
                 LaunchConfiguration(

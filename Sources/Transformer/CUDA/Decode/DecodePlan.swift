@@ -44,10 +44,11 @@ package struct DecodePlan: Sendable, Hashable {
     ///   - hasRing: weights through shared memory, on compute capability 9.0 only.
     ///   - format: of the packed matrices.
     ///   - samples: the form that draws tokens, which keeps logits in shared memory.
+    ///   - positions: of a step at most; 2 or 4 is the form that guesses.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` for a shape with an ``obstacle(_:)`` or a GPU that is too small.
     package init(
         _ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool, format: DecodeWeightFormat = .bfloat16,
-        samples: Bool = false
+        samples: Bool = false, positions: Int = 1
     ) throws {
         if let obstacle = Self.obstacle(spec) {
             throw TransformerError(.unsupportedModel, "the decode kernel does not compute this model: \(obstacle)")
@@ -64,7 +65,9 @@ package struct DecodePlan: Sendable, Hashable {
         let fragments = Self.chunkFragments(spec, members: members, format: format)
         chunkByteCount = Self.warps * fragments * 32 * format.bits
         let bound =
-            Self.sharedByteBound(spec, members: members, format: format) + (samples ? Self.samplingByteBound(spec, blocks: blocks) : 0)
+            positions > 1
+            ? Self.speculationByteBound(spec, members: members, format: format, positions: positions)
+            : Self.sharedByteBound(spec, members: members, format: format) + (samples ? Self.samplingByteBound(spec, blocks: blocks) : 0)
         let left = sharedByteLimit - bound
         guard left >= 0 else {
             throw TransformerError(.unsupportedModel, "the decode kernel needs more shared memory than the GPU's \(sharedByteLimit) bytes a block")
@@ -81,11 +84,12 @@ package struct DecodePlan: Sendable, Hashable {
             ("V", spec.vocabularySize), ("MEMBERS", members), ("RING", hasRing ? 1 : 0), ("SLOTS", max(1, ringSlots)),
             ("SHARED_BOUND", bound), ("WEIGHTS", format.bits), ("CHUNK", fragments), ("SAMPLING", samples ? 1 : 0),
             // Small layers are bound by the exchanges, which wait behind what is in flight; large ones by the stream.
-            ("FLIGHT", Self.bytesInFlight(spec, format: format) / chunkByteCount),
-            ("HEAD_FLIGHT", 131_072 / chunkByteCount),
+            ("FLIGHT", min(Self.bytesInFlight(spec, format: format) / chunkByteCount, max(1, ringSlots))),
+            ("HEAD_FLIGHT", min(131_072 / chunkByteCount, max(1, ringSlots))),
             ("SANDWICH", spec.normPlacement == .sandwich ? 1 : 0), ("ACTIVATION", spec.activation.kernelNumber),
         ]
         for (name, value) in sizes { constants.define("DECODE_" + name, value) }
+        if positions > 1 { constants.define("DECODE_POSITIONS", positions) }
         constants.define("DECODE_EPSILON", "\(spec.normEpsilon)f")
         constants.define("DECODE_SCALE", "\(spec.attentionScale)f")
         self.constants = constants
@@ -149,6 +153,45 @@ extension DecodePlan {
     private static func samplingByteBound(_ spec: TransformerSpec, blocks: Int) -> Int {
         let rounds = (spec.vocabularySize + 64 * blocks - 1) / (64 * blocks)
         return 8 * 64 * rounds + 8192
+    }
+}
+
+extension DecodePlan {
+    /// As Shape.cuh chooses them.
+    private static func feedGroups(_ spec: TransformerSpec, members: Int) -> Int {
+        let (c, g) = (spec.hiddenSize, spec.keyValueHeads)
+        func divided(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
+        func padded(_ count: Int) -> Int { divided(count, 16) * 16 }
+        return (2..<max(2, g)).first { f in
+            g % f == 0 && spec.intermediateSize / f <= 12 * 16 * warps
+                && padded(divided(c, members * g / f)) * g <= padded(divided(c, members)) * f
+        } ?? g
+    }
+
+    /// `Wide` of Speculation.cuh, member by member, and what it leaves of `Shared`.
+    private static func speculationByteBound(_ spec: TransformerSpec, members: Int, format: DecodeWeightFormat, positions: Int) -> Int {
+        func divided(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
+        func padded(_ count: Int, _ unit: Int) -> Int { divided(count, unit) * unit }
+        let (c, d, g) = (spec.hiddenSize, spec.headDimension, spec.keyValueHeads)
+        let heads = spec.queryHeads / g
+        let feeds = feedGroups(spec, members: members)
+        let feedMembers = members * g / feeds
+        let pairs = divided(spec.intermediateSize / feeds, feedMembers)
+        let unitRows = divided(c, feedMembers)
+        let rows = [g / feeds * unitRows, 2 * padded(pairs, 8), (heads + 2) * d / members].reduce(0) { max($0, padded($1, 16)) }
+        let headColumns = padded(divided(c, 32), chunkFragments(spec, members: members, format: format)) * 32
+        let vector = 4 * [c, pairs * feedMembers].reduce(headColumns) { max($0, padded($1, 128)) }
+        let products = vector + 48 * rows
+        let parts = warps * 4 * (heads * d + 2 * heads)
+        let area = c % 128 == 0 && pairs * feedMembers % 128 == 0 ? max(products, parts) : products + parts
+        let stream = divided(feedMembers * divided(unitRows, 6), 256) * 6 * 1024
+        let tokens = 4 * padded(heads * d, 128) + 4 * heads * d + 4 * d + 8 * d + 12 * warps
+        let layers = spec.layers.count * 24
+        let factors =
+            format == .bfloat16
+            ? 0 : 8 * (padded((heads + 2) * d / members, 16) + padded(g / feeds * unitRows, 16) + 2 * padded(pairs, 8) + padded(unitRows, 16))
+        let rest = 8 * d + 8 * heads * d + layers + factors
+        return positions * (area + stream + tokens + 64) + rest + 4 * 512 + 2048
     }
 }
 
