@@ -46,6 +46,9 @@ constexpr bool isWholeVector = hidden % 128 == 0 && pairs * feedMembers % 128 ==
 constexpr int productBytes = positions * (wideVectorBytes + partialFloats * 4), partBytes = positions * static_cast<int>(sizeof(Parts<warps>));
 static_assert(sizeof(Parts<mergeParts>) <= sizeof(Parts<warps>), "parts of other blocks lie where those of the warps were");
 
+// Registers for the output product's weights during the attention are there for two positions of small heads.
+constexpr bool loadsOutputEarly = positions == 2 && headSize <= 128;
+
 struct alignas(128) Wide {
     alignas(16) u8 area[isWholeVector ? (productBytes > partBytes ? productBytes : partBytes) : productBytes + partBytes];
     alignas(16) u8 attendedVector[positions * Output::vectorBytes];
@@ -310,7 +313,7 @@ template <int n> struct Residuals {
 #pragma unroll
         for (int p = 0; p < n; ++p) squares[p] = 0.0f;
         if constexpr (!sandwich) {
-            constexpr int together = 16 / count < 1 ? 1 : 16 / count < n ? 16 / count : n;  // positions whose packets are under way together
+            constexpr int together = 16 / count < 2 ? 1 : 2;  // positions whose packets are under way together
             if (turns.live == 1) {
                 addTogether<1, count, toHead>(shared, wide, at, 0, turns, where, layer, norm);
             } else {
@@ -871,8 +874,9 @@ APUS_DEVICE bool stepAll(Shared& shared, const Arguments& a, Weights& weights, T
             else tile.clear();
         }
         Preloaded<Output, DECODE_OUTPUT_PRELOAD> outputWeights;
+        if constexpr (loadsOutputEarly) outputWeights.load(weights, shared, layer);
         attendAll<n>(shared, wide, a, exchange, turns, layer, headNorm, keys, values, position, count, info, spans, tile);
-        outputWeights.load(weights, shared, layer);
+        if constexpr (!loadsOutputEarly) outputWeights.load(weights, shared, layer);
         multiplyAll<Output, n>(outputWeights, weights, shared, wide, wide.attendedVector, layer, [] {});
         syncConsumers();
         const u32 block = blockIndex();
