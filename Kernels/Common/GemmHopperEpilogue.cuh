@@ -10,7 +10,15 @@
 #include "Common/TensorCopy.cuh"
 #include "Common/WarpMMA.cuh"
 
+#ifndef GEMM_SCALE_STAGED  // 1: factors of rows and columns are read before the products and wait in shared memory
+#define GEMM_SCALE_STAGED 0
+#endif
+
 namespace apus {
+
+static_assert(!GEMM_SCALE_STAGED || (GEMM_ROW_SCALE == 2 && GEMM_COLUMN_SCALE == 2 && !GEMM_HEAD && !GEMM_POST_NORM && !GEMM_RESIDUAL &&
+                                     !GEMM_DIRECT_STORE && GEMM_OUTPUT != 3 && blocksM <= 2 && tileN <= 256), "two columns and one row a thread");
+constexpr int constantBytes = 4 * (tileN + (GEMM_SCALE_STAGED ? blocksM * 64 : 0));  // of a warpgroup: factors of columns, then of rows
 
 struct Arguments {
     void* c;
@@ -39,6 +47,7 @@ constexpr bool rowFactors = GEMM_ROW_SCALE == 3 || (GEMM_ROW_SCALE == 2 && GEMM_
 struct Rows {
     float factor[rowFactors ? blocksM : 1][2];
     float position[GEMM_HEAD ? blocksM : 1][2];
+    float staged[3];  // GEMM_SCALE_STAGED: two columns' factors and a row's, for all threads of the warpgroup
 };
 
 // Gates whose row factor goes into their constants.
@@ -76,7 +85,7 @@ struct Epilogue {
 #pragma unroll
         for (int i = 0; i < pairsPerChunk; ++i) {
             const int column = firstInputColumn + 8 * i + 2 * (lane % 4);
-            if (GEMM_COLUMN_SCALE == 2 && !GEMM_POST_NORM) columns.scale[i] = columnPair(arguments.columnScale, column);
+            if (GEMM_COLUMN_SCALE == 2 && !GEMM_POST_NORM && !GEMM_SCALE_STAGED) columns.scale[i] = columnPair(arguments.columnScale, column);
             if (GEMM_BIAS) columns.bias[i] = columnPair(arguments.bias, column);
         }
     }
@@ -160,7 +169,23 @@ struct Epilogue {
         return tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64) + mb * 64 + warp * 16 + lane / 4;
     }
 
-    __device__ __forceinline__ void prepare(Rows& rows, int tileRow) const {
+    // All reads of what lay there before have passed the barrier before the last store.
+    __device__ __forceinline__ void stage(const Rows& rows) const {
+        const int thread = warp * 32 + lane;
+        if (thread < tileN) storeShared4(constants + 4 * thread, asBits(rows.staged[0]));
+        if (thread + 128 < tileN) storeShared4(constants + 4 * (thread + 128), asBits(rows.staged[1]));
+        if (thread < blocksM * 64) storeShared4(constants + 4 * (tileN + thread), asBits(rows.staged[2]));
+    }
+
+    __device__ __forceinline__ void prepare(Rows& rows, int tileRow, int tileColumn) const {
+        if constexpr (GEMM_SCALE_STAGED) {
+            const int thread = warp * 32 + lane, row = tileRow * tileM + (GEMM_PINGPONG ? 0 : group * blocksM * 64) + thread;
+            const int column = tileColumn * tileN + thread;
+            rows.staged[0] = column < arguments.n ? __ldg(arguments.columnScale + column) : 0.0f;
+            rows.staged[1] = thread + 128 < tileN && column + 128 < arguments.n ? __ldg(arguments.columnScale + column + 128) : 0.0f;
+            rows.staged[2] = thread < blocksM * 64 && row < arguments.m ? __ldg(arguments.rowScale + row) : 0.0f;
+            if (GEMM_PINGPONG) stage(rows);  // nothing is lost by waiting for them here: the other warpgroup has its turn
+        }
 #if GEMM_FUSED
 #pragma unroll
         for (int i = 0; i < 2 * blocksM; ++i) {
@@ -185,12 +210,12 @@ struct Epilogue {
 #endif
     }
 
-#if GEMM_FUSED
     __device__ __forceinline__ Float2 constantPair(int index) const {
         const Vec2 v = loadShared8(constants + 4 * index);
         return {asFloat(v.x), asFloat(v.y)};
     }
 
+#if GEMM_FUSED
     __device__ __forceinline__ void heads(float (&acc)[blocksM][blocksN][blockN / 2], const Rows& rows, int tileColumn) const {
         constexpr int size = GEMM_HEAD ? GEMM_HEAD : blockN, steps = size / 16;  // steps of eight columns in a half
 #pragma unroll
@@ -328,6 +353,11 @@ struct Epilogue {
         scale[0] = scale[1] = common;
         Gate<activation> gate[2] = {gateOf(common), gateOf(common)};
         CoarseGate<activation> coarse[2];
+        if constexpr (GEMM_SCALE_STAGED) {
+            if (!GEMM_PINGPONG) stage(rows);
+            if (leader) storeWaitRead<0>();
+            namedSync(3 + group, 128);
+        }
 
 #pragma unroll
         for (int chunk = 0; chunk < chunks; ++chunk) {
@@ -338,7 +368,8 @@ struct Epilogue {
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const int row = firstRow + mb * 64 + warp * 16 + half * 8 + lane / 4;
-                    if (GEMM_ROW_SCALE == 2 && !GEMM_HEAD) scale[half] = row < arguments.m ? common * __ldg(arguments.rowScale + row) : 0.0f;
+                    if (GEMM_SCALE_STAGED) scale[half] = asFloat(loadShared4(constants + 4 * (tileN + mb * 64 + warp * 16 + half * 8 + lane / 4)));
+                    else if (GEMM_ROW_SCALE == 2 && !GEMM_HEAD) scale[half] = row < arguments.m ? common * __ldg(arguments.rowScale + row) : 0.0f;
                     if (GEMM_ROW_SCALE == 3 && !GEMM_HEAD) scale[half] = common * rows.factor[mb][half];  // heads are scaled already
 #if GEMM_FUSED
                     if (GEMM_POST_NORM) scale[half] = collect(row);
@@ -357,12 +388,12 @@ struct Epilogue {
                     }
                     barrierWait(residualBarrier, residualPhase);
                     residualPhase ^= 1;
-                } else {
+                } else if (!GEMM_SCALE_STAGED || chunk > 0) {
                     if (leader) storeWaitRead<0>();
                     namedSync(3 + group, 128);
                 }
             }
-#if GEMM_POST_NORM
+#if GEMM_POST_NORM || GEMM_SCALE_STAGED
 #pragma unroll
             for (int i = 0; i < pairsPerChunk; ++i) columns.scale[i] = constantPair(across * 8 * pairsPerChunk + 8 * i + 2 * (lane % 4));
 #endif

@@ -32,6 +32,11 @@ APUS_DEVICE void loadTileMulticast(u32 destination, const TensorMap& map, u32 ba
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::
             "r"(destination), "l"(reinterpret_cast<u64>(&map)), "r"(barrier), "r"(c0), "r"(c1), "h"(mask) : "memory");
 }
+APUS_DEVICE void loadTileMulticast(u32 destination, const TensorMap& map, u32 barrier, u16 mask, int c0, int c1, int c2) {
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::
+            "r"(destination), "l"(reinterpret_cast<u64>(&map)), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "h"(mask) : "memory");
+}
 APUS_DEVICE void loadTileMulticast(u32 destination, const TensorMap& map, u32 barrier, u16 mask, int c0, int c1, int c2, int c3) {
     asm volatile(
         "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5, %6}], "

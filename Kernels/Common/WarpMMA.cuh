@@ -54,6 +54,11 @@ APUS_DEVICE Vec2 loadShared8(u32 address) {
     asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(address) : "memory");
     return v;
 }
+APUS_DEVICE u32 loadShared4(u32 address) {
+    u32 x;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(address) : "memory");
+    return x;
+}
 
 // Read-only global loads that leave L1 alone; stores that will not be read soon.
 APUS_DEVICE Vec4 loadStreaming16(const void* p) {

@@ -14,17 +14,21 @@
 // falling length and position, KV heads innermost (neighbours share pages of memory and K and V in L2), each to the block with
 // the least to do so far. Block b works through entries starts[b] .. starts[b + 1] - 1 of its list.
 //
+// ATTENTION_CLUSTER 2: a cluster of two blocks works through a list of tiles of twice the rows. Each block takes half of the rows, early and late
+// ones in turn, and reads half of each block of keys and values for both (multicast): short sequences are read once from memory and L2.
+//
 // Keys behind the end of the sequence are masked, and their V rows are cleared in shared memory, so that a neighbour's NaN or
 // infinity cannot leak. A query that sees no key gets zeros.
 //
 // Roof: 4 D FLOPs per visible (query, key) pair at 989 TFLOP/s, or the bytes of Q, K, V, O. Figures: docs/kernels-operators.md.
 //
-// Launch. Entry apus_attention_hopper; block 128 * (1 + ATTENTION_CONSUMERS); grid min(SMs * ATTENTION_BLOCKS, work entries); dynamic shared memory
+// Launch. Entry apus_attention_hopper; block 128 * (1 + ATTENTION_CONSUMERS); cluster ATTENTION_CLUSTER along x (attribute set where it is 2);
+// grid min(SMs * ATTENTION_BLOCKS, work entries), with clusters twice min(SMs / 2, work entries); dynamic shared memory
 // ATTENTION shared = 1024 + queryBuffers * rows * D * 2 + 2 * stages * keys * D * 2 + staging * consumers * 8192 + 512 bytes,
 // where rows = 64 * consumers. Maps (16-bit dtype, swizzle 128):
 //   mapQ  dims {D, GROUP, tokens, HEADS_KV}, strides {D, token stride, GROUP * D} elements, box {64, GROUP, rows / GROUP, 1}
-//   mapK, mapV  dims {D, HEADS_KV, tokens}, strides {D, token stride}, box {64, 1, ATTENTION_KEYS}
-// work: Work entries, one for every KV head and every rows / GROUP tokens of every sequence; starts: [grid + 1].
+//   mapK, mapV  dims {D, HEADS_KV, tokens}, strides {D, token stride}, box {64, 1, ATTENTION_KEYS / ATTENTION_CLUSTER}
+// work: Work entries, one for every KV head and every rows / GROUP * ATTENTION_CLUSTER tokens of every sequence; starts: [lists + 1].
 
 #if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #error "compile for sm_90a; other devices take AttentionGeneric.cu"
@@ -72,6 +76,9 @@
 #ifndef ATTENTION_STREAM  // 1: O is larger than L2, and its lines are the first to leave; for ATTENTION_STAGING 1
 #define ATTENTION_STREAM 0
 #endif
+#ifndef ATTENTION_CLUSTER
+#define ATTENTION_CLUSTER 1
+#endif
 #ifndef ATTENTION_BLOCKS  // blocks per SM; 2 with one consumer warpgroup, where shared memory allows
 #define ATTENTION_BLOCKS 1
 #endif
@@ -82,6 +89,7 @@ constexpr DType type = static_cast<DType>(ATTENTION_TYPE);
 constexpr int head = ATTENTION_HEAD, group = ATTENTION_GROUP, consumers = ATTENTION_CONSUMERS, keys = ATTENTION_KEYS;
 constexpr int stages = ATTENTION_STAGES, queryBuffers = ATTENTION_QUERY_BUFFERS;
 constexpr int rows = 64 * consumers, tokensPerTile = rows / group;
+constexpr int cluster = ATTENTION_CLUSTER, sliceKeys = keys / cluster;
 constexpr int pieces = head / 64;  // 128-byte column pieces
 constexpr u32 queryPiece = rows * 128, keyPiece = keys * 128;
 constexpr u32 queryBytes = pieces * queryPiece, keyBytes = pieces * keyPiece;
@@ -90,6 +98,7 @@ constexpr bool early = ATTENTION_EARLY;
 static_assert(!early || ATTENTION_QUERY_REGISTERS || queryBuffers > 1, "the next Q must be able to arrive");
 constexpr float maximumSlack = 8.0f;
 static_assert(ATTENTION_BLOCKS == 1 || (ATTENTION_BLOCKS == 2 && consumers == 1), "registers for two small blocks");
+static_assert(cluster == 1 || (cluster == 2 && consumers == 2 && !early && ATTENTION_BLOCKS == 1), "clusters of two blocks of two warpgroups");
 static_assert(keys % 16 == 0 && head % 64 == 0 && head <= 256, "whole products");
 
 struct Work {  // six 32-bit integers
@@ -106,7 +115,7 @@ struct Range {
     int first, last;
     bool empty;
     static __device__ __forceinline__ Range make(const Work& w, int left, int right) {
-        const int lastPosition = w.position + min(tokensPerTile, w.queryEnd - w.query) - 1;
+        const int lastPosition = w.position + min(tokensPerTile * cluster, w.queryEnd - w.query) - 1;
         const i64 end = min(static_cast<i64>(w.keyCount), static_cast<i64>(lastPosition) + right + 1);
         const i64 begin = max(static_cast<i64>(0), static_cast<i64>(w.position) - left);
         Range r;
@@ -166,23 +175,25 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         }
         for (u32 s = 0; s < stages; ++s) {
             barrierInit(keyFull(s), 1);
-            barrierInit(keyEmpty(s), 4 * consumers);
+            barrierInit(keyEmpty(s), 4 * consumers * cluster);
             barrierInit(valueFull(s), 1);
-            barrierInit(valueEmpty(s), 4 * consumers);
+            barrierInit(valueEmpty(s), 4 * consumers * cluster);
         }
         barrierInitFence();
     }
     // The host's lists do not depend on the launches before.
-    const int warpgroup = threadIdx.x / 128, first = starts[blockIdx.x], end = starts[blockIdx.x + 1];
+    const int warpgroup = threadIdx.x / 128, list = blockIdx.x / cluster, first = starts[list], end = starts[list + 1];
+    const u32 rank = cluster > 1 ? clusterRank() : 0;
     Work next;
     if (warpgroup == 0) next = work[first];
-    __syncthreads();
+    if (cluster > 1) clusterSync();
+    else __syncthreads();
     dependencyRelease();
     dependencyWait();
 
     if (warpgroup == 0) {
         if constexpr (consumers == 1) registersShrink<24>();
-        if constexpr (consumers == 2) registersShrink<24>();
+        if constexpr (consumers == 2) registersShrink<(cluster > 1 ? 56 : 24)>();
         if constexpr (consumers == 3) registersShrink<32>();
         if (threadIdx.x < 32 && electOne()) {
             Slot q, k, v;
@@ -191,30 +202,35 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 barrierWait(empty, slot.phase ^ 1);
                 barrierExpect(full, keyBytes);
 #pragma unroll
-                for (int piece = 0; piece < pieces; ++piece)
-                    loadTile(ring + slot.index * keyBytes + piece * keyPiece, map, full, piece * 64, w.kvHead, w.key + block * keys);
+                for (int piece = 0; piece < pieces; ++piece) {
+                    const u32 to = ring + slot.index * keyBytes + piece * keyPiece + rank * sliceKeys * 128;
+                    const int key = w.key + block * keys + rank * sliceKeys;
+                    if constexpr (cluster > 1) loadTileMulticast(to, map, full, 3, piece * 64, w.kvHead, key);
+                    else loadTile(to, map, full, piece * 64, w.kvHead, key);
+                }
                 slot.advance<stages>();
             };
             for (int index = first; index < end; ++index) {
                 const Work w = next;
                 next = work[min(index + 1, end - 1)];
                 const Range range = Range::make(w, left, right);
+                const int offset = cluster > 1 ? tokensPerTile * (rank ^ (index & 1)) : 0;  // of this block's rows in the tile
                 barrierWait(queryEmpty(q.index), q.phase ^ 1);
                 const u32 slot = workSlots + 32 * described;
                 if (++described > queryBuffers) described = 0;
-                storeShared16(slot, {static_cast<u32>(w.query), static_cast<u32>(w.queryEnd), static_cast<u32>(w.keyCount),
-                                     static_cast<u32>(w.position)});
-                storeShared8(slot + 16, w.kvHead, 0);
-                if (range.empty) {
+                storeShared16(slot, {static_cast<u32>(w.query + offset), static_cast<u32>(w.queryEnd), static_cast<u32>(w.keyCount),
+                                     static_cast<u32>(w.position + offset)});
+                storeShared8(slot + 16, w.kvHead, offset);
+                if (range.empty || (cluster > 1 && w.query + offset >= w.queryEnd)) {
                     barrierArrive(queryFull(q.index));
-                    q.advance<queryBuffers>();
-                    continue;
-                }
-                barrierExpect(queryFull(q.index), queryLoaded);
+                } else {
+                    barrierExpect(queryFull(q.index), queryLoaded);
 #pragma unroll
-                for (int piece = 0; piece < pieces; ++piece)
-                    loadTile(queries + q.index * queryBytes + piece * queryPiece, mapQ, queryFull(q.index), piece * 64, 0, w.query, w.kvHead);
+                    for (int piece = 0; piece < pieces; ++piece)
+                        loadTile(queries + q.index * queryBytes + piece * queryPiece, mapQ, queryFull(q.index), piece * 64, 0, w.query + offset, w.kvHead);
+                }
                 q.advance<queryBuffers>();
+                if (range.empty) continue;
                 load(k, mapK, keyRing, keyFull(k.index), keyEmpty(k.index), w, range.last);
                 for (int block = range.last; block >= range.first; --block) {
                     if (block > range.first) load(k, mapK, keyRing, keyFull(k.index), keyEmpty(k.index), w, block - 1);
@@ -224,18 +240,23 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         }
     } else {
         if constexpr (consumers == 1) registersGrow<(ATTENTION_BLOCKS == 2 ? 232 : 240)>();
-        if constexpr (consumers == 2) registersGrow<240>();
+        if constexpr (consumers == 2) registersGrow<(cluster > 1 ? 224 : 240)>();
         if constexpr (consumers == 3) registersGrow<160>();
         const int self = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
         const int firstRow = self * 64 + warp * 16 + lane / 4;  // this thread's rows: firstRow and firstRow + 8
         const float scaleLog2 = scale * log2E;
-        const auto release = [&](u32 barrier) {
-            if (lane == 0) barrierArrive(barrier);
+        const auto release = [&](u32 barrier) {  // of a ring: to all who write into it
+            if constexpr (cluster > 1) {
+                if (lane < cluster) barrierArriveRemote(barrier, lane);
+            } else {
+                if (lane == 0) barrierArrive(barrier);
+            }
         };
         Slot q, k, v;
         u32 described = 0;
         Work w;
-        Range range;
+        Range range;  // the blocks of keys that come
+        int last;     // the last of them that is for this block; below range.first: none
         int lowest[2], limit[2];  // visible keys of the thread's two rows: lowest .. limit - 1
         int clearFrom, clearTo;   // blocks inside are seen whole by every row and need no mask
         u32 qTile;
@@ -243,7 +264,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         u32 p[keys / 16][4], qFragments[ATTENTION_QUERY_REGISTERS ? head / 16 : 1][4];
 
         const auto releaseQuery = [&] {
-            release(queryEmpty(q.index));
+            if (lane == 0) barrierArrive(queryEmpty(q.index));
             q.advance<queryBuffers>();
         };
         const auto take = [&] {  // the next tile: what it is, and Q
@@ -253,7 +274,16 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             const Vec4 a = loadShared16(slot);
             const Vec2 b = loadShared8(slot + 16);
             w = {static_cast<int>(a.x), static_cast<int>(a.y), 0, static_cast<int>(a.z), static_cast<int>(a.w), static_cast<int>(b.x)};
-            range = Range::make(w, left, right);
+            if constexpr (cluster > 1) {
+                const int offset = static_cast<int>(b.y);
+                range = Range::make({w.query - offset, w.queryEnd, 0, w.keyCount, w.position - offset, 0}, left, right);
+                const i64 seen = min(static_cast<i64>(w.keyCount), static_cast<i64>(w.position) + tokensPerTile + right);
+                last = range.empty || w.query >= w.queryEnd ? range.first - 1
+                                                            : max(range.first, min(range.last, (static_cast<int>(max(seen, static_cast<i64>(1))) - 1) / keys));
+            } else {
+                range = Range::make(w, left, right);
+                last = range.last;
+            }
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 const int position = w.position + (firstRow + 8 * half) / group;
@@ -263,7 +293,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             clearFrom = static_cast<int>(max(static_cast<i64>(0), static_cast<i64>(w.position) + tokensPerTile - 1 - left));
             clearTo = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(w.position) + right + 1));
             qTile = queries + q.index * queryBytes + self * 64 * 128;
-            if (ATTENTION_QUERY_REGISTERS && !range.empty) {
+            if (ATTENTION_QUERY_REGISTERS && last >= range.first) {
 #pragma unroll
                 for (int kk = 0; kk < head / 16; ++kk)
                     loadMatrix4(qFragments[ATTENTION_QUERY_REGISTERS ? kk : 0],
@@ -458,24 +488,37 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 fenceToAsyncProxy();
                 namedSync(8, 128 * consumers);
             };
+            // A block of keys that is for the other block of the cluster only.
+            const auto skip = [&](Slot& slot, u32 full, u32 empty) {
+                barrierWait(full + 8 * slot.index, slot.phase);
+                __syncwarp();
+                release(empty + 8 * slot.index);
+                slot.advance<stages>();
+            };
 
-            if (range.empty) {
+            if (last < range.first) {
+                for (int block = range.last; cluster > 1 && block >= range.first; --block) {
+                    skip(k, keyFull(0), keyEmpty(0));
+                    skip(v, valueFull(0), valueEmpty(0));
+                }
                 storeEmpty(w);
                 releaseQuery();
                 if (more) take();
                 continue;
             }
+            for (int block = range.last; cluster > 1 && block > last; --block) skip(k, keyFull(0), keyEmpty(0));
             if (!ready) {
                 scores();
                 mmaWait<0>();
             }
             haveScores();
-            softmax(range.last, factor);
+            softmax(last, factor);
             toFragments();
             clearTail(range.last);
-            for (int block = range.last - 1; block >= range.first; --block) {
+            for (int block = range.last; cluster > 1 && block > last; --block) skip(v, valueFull(0), valueEmpty(0));
+            for (int block = last - 1; block >= range.first; --block) {
                 scores();
-                values(block < range.last - 1);
+                values(block < last - 1);
                 mmaWait<1>();
                 haveScores();
                 const bool rescale = softmax(block, factor);
@@ -489,7 +532,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 toFragments();
             }
             if (!ATTENTION_QUERY_REGISTERS) releaseQuery();
-            values(range.first < range.last);
+            values(range.first < last);
             const Work done = w;
             if (early && more) take();
             // Each branch ends with nothing in flight: ptxas serialises all products if accumulators in flight meet at a join.
@@ -510,4 +553,5 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             }
         }
     }
+    if (cluster > 1) clusterSync();  // no block leaves while the other may still write to it
 }

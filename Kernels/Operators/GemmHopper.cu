@@ -45,7 +45,8 @@
 // Launch. Entry apus_gemm_hopper; block 128 * (1 + GEMM_CONSUMERS) threads; cluster = GEMM_CLUSTER_M * GEMM_CLUSTER_N blocks along x
 // (attribute set where it is 2); grid cluster * min(SMs / cluster, ceil(M / (tileM * clusterM)) * ceil(N / (tileN * clusterN)));
 // dynamic shared memory 1024 + stages * (tileM + tileN) * 128 + min(GEMM_STAGING, chunks) * consumers * 64 * chunk row bytes + 256
-// (no staging with the direct store), + 10 * GEMM_HEAD, + consumers * tileN * 4 with GEMM_POST_NORM; at most 232,448;
+// (no staging with the direct store), + 10 * GEMM_HEAD, + consumers * tileN * 4 with GEMM_POST_NORM, + consumers * (tileN + rows of a warpgroup) * 4
+// with GEMM_SCALE_STAGED; at most 232,448;
 // chunks = columns of a tile of C / chunk columns * 64-row blocks per warpgroup.
 // M of any size; K and N: rows of A, B, C 16-byte aligned, else GEMM_DIRECT_STORE for C and GemmGeneric.cu for A and B. Programmatic
 // stream serialisation is honoured. Maps (without interleave; 16-bit: dtype of the tensor; e4m3: uint8; L2 promotion 256):
@@ -240,6 +241,9 @@ struct Ring {
 
 using namespace apus;
 
+// The consumers want every register there is.
+constexpr bool wide = GEMM_POST_NORM || GEMM_SCALE_STAGED;
+
 extern "C" __global__ void __launch_bounds__(128 * (1 + GEMM_CONSUMERS), 1)
 apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__ TensorMap mapB, const __grid_constant__ TensorMap mapC,
                  const __grid_constant__ TensorMap mapR,
@@ -297,7 +301,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
     if (!GEMM_EARLY || warpgroup > 0) dependencyWait();
 
     if (warpgroup == 0) {
-        if constexpr (consumers == 2) registersShrink<(GEMM_POST_NORM ? 24 : 40)>();
+        if constexpr (consumers == 2) registersShrink<(wide ? 24 : 40)>();
         if constexpr (consumers == 3) registersShrink<32>();
         if (threadIdx.x < 32 && electOne()) {
             Ring ring;
@@ -345,7 +349,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
             }
         }
     } else {
-        if constexpr (consumers == 2) registersGrow<(GEMM_POST_NORM ? 240 : 232)>();
+        if constexpr (consumers == 2) registersGrow<(wide ? 240 : 232)>();
         if constexpr (consumers == 3) registersGrow<160>();
         const int group = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
         const Arguments arguments{c, rowScale, columnScale, bias, statistics, m, n, GEMM_GATED ? n / 2 : n, ceilDivide(n, tileN), rowStride
@@ -354,7 +358,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
 #endif
         };
         Epilogue epilogue{arguments, mapC, mapR, stagingBase + group * stagingBytes, residualBarrier(group),
-                          constants + (GEMM_POST_NORM ? group * tileN * 4 : 0), 0, group, warp, lane, threadIdx.x % 128 == 0};
+                          constants + (GEMM_POST_NORM || GEMM_SCALE_STAGED ? group * constantBytes : 0), 0, group, warp, lane, threadIdx.x % 128 == 0};
         const auto release = [&](u32 slot) {
             if constexpr (clusterSize > 1) {
                 if (lane < clusterSize) barrierArriveRemote(empty(slot), lane);
@@ -379,7 +383,7 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
             // Later than the first step: once the operands flow; before them it would delay the first product.
             if (GEMM_RESIDUAL && !GEMM_DIRECT_STORE && GEMM_RESIDUAL_STEP == 0) askForResidual();
             Rows ofRows;
-            epilogue.prepare(ofRows, tileRow);
+            epilogue.prepare(ofRows, tileRow, tileColumn);
             if (GEMM_PINGPONG) namedSync(1 + group, 256);
             const u32 rowsA = GEMM_PINGPONG ? 0 : group * blocksM * 64 * 128;
 

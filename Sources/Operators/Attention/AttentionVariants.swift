@@ -23,11 +23,15 @@ package struct HopperAttentionVariant: KernelVariant {
     var isOrdered = true
     /// The result is larger than L2, and its lines are the first to leave it.
     var isStreaming = false
+    /// Blocks that share a tile of as many times the rows, and read its keys and values together.
+    var cluster = 1
 
     /// The choice for a shape, by measurements on an H200.
     ///
-    /// - Parameter longest: Keys of the longest sequence.
-    init(_ problem: AttentionProblem, longest: Int) {
+    /// - Parameters:
+    ///   - longest: Keys of the longest sequence.
+    ///   - isAlone: Without a look at the lengths of the others.
+    init(_ problem: AttentionProblem, longest: Int, isAlone: Bool = false) {
         dtype = problem.dtype
         head = problem.head
         group = problem.group
@@ -41,15 +45,26 @@ package struct HopperAttentionVariant: KernelVariant {
             hasStaging = keys != 80
             isOrdered = keys != 80
         case 64:
-            // A group that does not divide 192 rows would waste some of them.
-            if 192 % problem.group == 0 { consumers = 3 }
-            queryBuffers = 2
+            // A group that does not divide 192 rows would waste some of them, as short sequences do.
+            if longest >= 2048, 192 % problem.group == 0 {
+                consumers = 3
+                queryBuffers = 2
+            } else {
+                hasQueryInRegisters = true
+                stages = 3
+                queryBuffers = 3
+            }
         default:
             hasQueryInRegisters = true
-            if longest > 256, longest <= 1024 {
+            if longest <= 1024 {
                 keys = 64
                 stages = 4
                 queryBuffers = 2
+                if longest <= 128, !isAlone, problem.fills(rows / problem.group) {
+                    cluster = 2
+                    stages = 3
+                    queryBuffers = 3
+                }
             }
         }
     }
@@ -60,7 +75,7 @@ package struct HopperAttentionVariant: KernelVariant {
         guard isInvariant else { return [(HopperAttentionVariant(problem, longest: problem.lengths.keys.max() ?? 0), 0..<Int.max)] }
         var choices: [(variant: HopperAttentionVariant, keys: Range<Int>)] = []
         for (start, end) in zip(bounds, bounds.dropFirst() + [Int.max]) where problem.lengths.keys.contains(where: { (start..<end).contains($0) }) {
-            let variant = HopperAttentionVariant(problem, longest: start)
+            let variant = HopperAttentionVariant(problem, longest: start, isAlone: true)
             if let last = choices.last, last.variant == variant, last.keys.upperBound == start {
                 choices[choices.count - 1].keys = last.keys.lowerBound..<end
             } else {
@@ -73,8 +88,10 @@ package struct HopperAttentionVariant: KernelVariant {
     /// Numbers of keys at which the choice may change.
     private static let bounds = [0, 129, 257, 1025, 2048]
 
+    /// Of a block.
     var rows: Int { 64 * consumers }
-    package var tokensPerTile: Int { rows / group }
+    var tokensPerBlock: Int { rows / group }
+    package var tokensPerTile: Int { cluster * tokensPerBlock }
     package var threadCount: Int { 128 * (1 + consumers) }
 
     package var sharedByteCount: Int {
@@ -88,8 +105,16 @@ package struct HopperAttentionVariant: KernelVariant {
             "ATTENTION_STAGES": stages, "ATTENTION_QUERY_BUFFERS": queryBuffers, "ATTENTION_TYPE": dtype.kernelNumber,
             "ATTENTION_STAGING": hasStaging ? 1 : 0,
             "ATTENTION_QUERY_REGISTERS": hasQueryInRegisters ? 1 : 0, "ATTENTION_ORDERED": isOrdered ? 1 : 0, "ATTENTION_STREAM": isStreaming ? 1 : 0,
-            "ATTENTION_EARLY": 0, "ATTENTION_BLOCKS": 1,
+            "ATTENTION_EARLY": 0, "ATTENTION_BLOCKS": 1, "ATTENTION_CLUSTER": cluster,
         ])
+    }
+}
+
+extension AttentionProblem {
+    /// Whether most sequences need pairs of tiles of so many tokens: the second tile of the last pair is missing in few.
+    fileprivate func fills(_ tokens: Int) -> Bool {
+        let single = lengths.queries.count { (1...tokens).contains($0 % (2 * tokens)) }
+        return 8 * single <= lengths.queries.count
     }
 }
 

@@ -80,7 +80,8 @@ extension OperatorContext {
     ) throws(OperatorError) {
         let loaded = try hopperAttentions.kernel(variant, in: self)
         let tables = try tables(
-            problem, tokensPerTile: variant.tokensPerTile, keysPerBlock: variant.keys, blocks: device.multiprocessorCount, range: range)
+            problem, tokensPerTile: variant.tokensPerTile, keysPerBlock: variant.keys, blocks: device.multiprocessorCount / variant.cluster,
+            range: range)
         // Another thread may push the plan out of the cache meanwhile.
         defer { extendLifetime(tables) }
         let size = problem.dtype.byteCount
@@ -95,13 +96,14 @@ extension OperatorContext {
         try OperatorError.wrap("attention") { () throws(CUDAError) in
             let queries = try map(
                 arguments.q, [head, problem.group, problem.queryTokens, problem.keyHeads],
-                [head, problem.queryStride, problem.group * head], [64, problem.group, variant.tokensPerTile, 1])
+                [head, problem.queryStride, problem.group * head], [64, problem.group, variant.tokensPerBlock, 1])
             let sizes = [head, problem.keyHeads, problem.keyTokens]
-            let keys = try map(arguments.k, sizes, [head, problem.keyStride], [64, 1, variant.keys])
-            let values = try map(arguments.v, sizes, [head, problem.valueStride], [64, 1, variant.keys])
+            let keys = try map(arguments.k, sizes, [head, problem.keyStride], [64, 1, variant.keys / variant.cluster])
+            let values = try map(arguments.v, sizes, [head, problem.valueStride], [64, 1, variant.keys / variant.cluster])
             try loaded.kernel.launch(
                 LaunchConfiguration(
-                    grid: Extent(tables.blockCount), block: Extent(variant.threadCount), sharedByteCount: variant.sharedByteCount,
+                    grid: Extent(tables.blockCount * variant.cluster), block: Extent(variant.threadCount),
+                    cluster: variant.cluster > 1 ? Extent(variant.cluster) : nil, sharedByteCount: variant.sharedByteCount,
                     isProgrammatic: overlapsLaunches),
                 on: stream, queries, keys, values, arguments.output.address, DeviceAddress(bits: 0), tables.tiles.address,
                 tables.starts.address, Int32(problem.queryTokens), Int32(reach.left), Int32(reach.right), problem.scale,

@@ -132,7 +132,9 @@ package enum OperatorKernels {
 
     private static func attentions(_ isHopper: Bool) throws(OperatorError) -> [KernelForm] {
         var forms: [KernelForm] = []
-        for (head, group, length) in [(64, 1, 512), (128, 2, 512), (128, 1, 128), (256, 4, 128), (256, 4, 512), (256, 4, 8192)] {
+        for (head, group, length) in [
+            (64, 1, 512), (128, 2, 512), (128, 1, 128), (128, 2, 128), (64, 1, 4096), (256, 4, 128), (256, 4, 512), (256, 4, 8192),
+        ] {
             let q = try tensor(.bfloat16, [length, group, head])
             let k = try tensor(.bfloat16, [length, 1, head])
             let problem = try AttentionProblem(q, k, k, lengths: nil, mask: .causal, scale: nil, on: .device(0))

@@ -27,7 +27,7 @@ extension GEMMConfiguration {
     }
 
     /// 64-row blocks of a warpgroup; nil where the tile does not divide.
-    private var rowBlocks: Int? {
+    private var wholeRowBlocks: Int? {
         let owners = isPingPong ? 1 : consumers
         guard tileM > 0, owners > 0, tileM % (64 * owners) == 0 else { return nil }
         return tileM / (64 * owners)
@@ -36,7 +36,7 @@ extension GEMMConfiguration {
     func isLegal(_ key: TuningKey) -> Bool {
         let outputs: [DType] = [.bfloat16, .float16, .float32]
         guard key.sizes.count == 3, key.sizes.allSatisfy({ $0 > 0 }), key.inputType != .float32, outputs.contains(key.outputType),
-            let rowBlocks, (16...256).contains(tileN), tileN % 32 == 0, (2...8).contains(stages), (1...3).contains(consumers),
+            let rowBlocks = wholeRowBlocks, (16...256).contains(tileN), tileN % 32 == 0, (2...8).contains(stages), (1...3).contains(consumers),
             !isPingPong || consumers == 2, (1...2).contains(clusterM), (1...1024).contains(group), (1...16).contains(staging)
         else { return false }
         // fp32 sums that a thread holds; fp8 adds the tensor cores' sums of 128 to them. Registers are 232 for two warpgroups, 160 for three.

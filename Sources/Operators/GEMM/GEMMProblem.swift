@@ -22,6 +22,8 @@ package struct GEMMProblem {
     var promotes = true
     /// fp8: rows of either operand have factors of their own.
     var scalesRows = false
+    /// fp8: rows of one operand have factors of their own, the other has one for all.
+    var scalesOneSide = false
 
     /// [..., K] and [N, K].
     private init(
@@ -131,6 +133,7 @@ extension GEMMProblem {
         try check.shape(bias, [n], "N")
         hasBias = bias != nil
         scalesRows = a.granularity == .row || b.granularity == .row
+        scalesOneSide = a.granularity != b.granularity
     }
 
     private static func checkScales(

@@ -50,7 +50,15 @@ struct HopperGEMMVariant: KernelVariant {
     var threadCount: Int { 128 * (1 + configuration.consumers) }
 
     var shape: HopperGEMMShape { HopperGEMMShape(configuration, output: output, isGated: isGated, storesDirectly: storesDirectly) }
-    var sharedByteCount: Int { shape.sharedByteCount }
+    var sharedByteCount: Int { shape.sharedByteCount + (stagesScales ? scaleByteCount : 0) }
+
+    /// Factors of rows and columns are read before the products and wait in shared memory, where that has room: the registers are full of sums.
+    var stagesScales: Bool {
+        rowScale == .rows && columnScale == .rows && !hasResidual && !storesDirectly && configuration.rowBlocks <= 2 && configuration.tileN <= 256
+            && shape.sharedByteCount + scaleByteCount <= HopperGEMMShape.sharedByteLimit
+    }
+
+    private var scaleByteCount: Int { configuration.consumers * (configuration.tileN + 64 * configuration.rowBlocks) * 4 }
 
     var constants: KernelConstants {
         KernelConstants([
@@ -61,7 +69,8 @@ struct HopperGEMMVariant: KernelVariant {
             "GEMM_ACTIVATION": activation?.kernelNumber ?? 0, "GEMM_GATED": isGated ? 1 : 0, "GEMM_B_RANK": interleaves ? 4 : 2,
             "GEMM_RESIDUAL": hasResidual ? 1 : 0, "GEMM_RESIDUAL_STEP": residualStep, "GEMM_STATISTICS": 0, "GEMM_ROW_SCALE": rowScale.rawValue,
             "GEMM_COLUMN_SCALE": columnScale.rawValue, "GEMM_BIAS": hasBias ? 1 : 0, "GEMM_PROMOTE": configuration.promotion,
-            "GEMM_PARTS": configuration.parts, "GEMM_HALVES": configuration.halves, "GEMM_DIRECT_STORE": storesDirectly ? 1 : 0, "GEMM_K": 0,
+            "GEMM_PARTS": configuration.parts, "GEMM_HALVES": configuration.halves, "GEMM_SCALE_STAGED": stagesScales ? 1 : 0,
+            "GEMM_DIRECT_STORE": storesDirectly ? 1 : 0, "GEMM_K": 0,
         ])
     }
 }
@@ -105,8 +114,7 @@ struct HopperGEMMShape {
 
     var sharedByteCount: Int {
         let ring = configuration.stages * (configuration.tileM + configuration.tileN) * 128
-        let rowBlocks = configuration.tileM / 64 / (configuration.isPingPong ? 1 : configuration.consumers)
-        let chunks = blockColumns * (configuration.tileN > 256 ? 2 : 1) / chunkColumns * rowBlocks
+        let chunks = blockColumns * (configuration.tileN > 256 ? 2 : 1) / chunkColumns * configuration.rowBlocks
         let staged = min(configuration.staging, chunks) * configuration.consumers * 64 * chunkColumns * output.byteCount
         return 1024 + ring + (storesDirectly ? 0 : staged) + 256
     }

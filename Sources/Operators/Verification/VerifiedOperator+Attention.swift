@@ -52,9 +52,14 @@ extension VerifiedOperator {
         }
     }
 
-    /// One long sequence now and then, otherwise some of the lengths around the sizes of tiles.
+    /// One long sequence now and then, some of a tile or two, otherwise some of the lengths around the sizes of tiles.
     private static func lengths(_ random: inout SeededRandom, heads: Int) -> SequenceLengths {
         if heads <= 4, random.chance(0.05) { return SequenceLengths([random.choose([2500, 4096])]) }
+        // All of them short, and few that end in the first half of a pair of tiles.
+        if random.chance(0.2) {
+            let queries = (0..<random.integer(1...9)).map { _ in random.choose([65, 96, 100, 127, 128, 128, 128]) }
+            return SequenceLengths(queries: queries, keys: queries.map { random.chance(0.8) ? $0 : max(1, $0 - random.integer(0...70)) })
+        }
         let sizes = [1, 2, 31, 32, 33, 63, 65, 127, 128, 129, 300, 511, 512, 513]
         let count = random.integer(1...4)
         var queries: [Int] = []
