@@ -56,7 +56,7 @@ package struct DecodeVerifier {
             let speculation = guessed.speculation
             try report(
                 .init(
-                    name: "\(name): \(guessed.tokens.count) tokens, \(speculation.steps) steps, other tokens",
+                    name: "\(name): \(guessed.tokens.count) in \(speculation.steps) steps",
                     value: Double(Self.differences(plain.tokens, guessed.tokens)), bound: 0, isLowerBound: false))
         }
     }

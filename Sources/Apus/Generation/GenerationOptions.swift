@@ -16,7 +16,8 @@ public struct GenerationOptions: Sendable {
     /// likeliest token is taken.
     public var promptLookupTokens: Int
 
-    public static let largestPromptLookup = 16
+    /// Sixteen rows are the most that a CPU multiplies as it multiplies one, whatever its precision.
+    public static let largestPromptLookup = 15
 
     public init(
         maximumTokens: Int = 256, sampling: SamplingParameters = SamplingParameters(), stopStrings: [String] = [], stopTokens: Set<Int> = [],
