@@ -20,7 +20,8 @@ extension DecodeBenchmark {
     ///
     /// - Parameter remarks: what was measured once for all rows, in words.
     package func report(
-        _ rows: [Row], peers: [PeerFigure], readRate: Double?, remarks: [String], title: String, command: String, version: String,
+        _ rows: [Row], forms: [FormRow] = [], peers: [PeerFigure], readRate: Double?, remarks: [String], title: String, command: String,
+        version: String,
         date: String
     ) throws -> BenchmarkReport {
         var machine =
@@ -37,6 +38,11 @@ extension DecodeBenchmark {
                     name: "apus", role: .ours, samples: row.samples, check: .unchecked("apus verify holds it against the CPU"),
                     note: Self.note(row, readRate: readRate))
             ]
+            all += forms.filter { $0.context == row.context }.map {
+                BenchmarkRow(
+                    name: $0.name, role: $0.isRival ? .peer : .yardstick, samples: $0.samples, check: .unchecked($0.agreementText),
+                    note: $0.isRival ? "" : Self.difference($0, from: row))
+            }
             all += peers.filter { $0.context == row.context }.map {
                 BenchmarkRow(name: $0.name, role: .peer, samples: $0.samples, check: .unchecked("random weights of its own"))
             }
@@ -49,6 +55,13 @@ extension DecodeBenchmark {
             method: "greedy tokens of one sequence, timed from the arrival of the first to that of the last, a sample a run", groups: groups)
         if !report.groups.isEmpty { report.groups[report.groups.count - 1].remarks += remarks }
         return report
+    }
+
+    /// What a form takes more than the kernel as it is, in words.
+    package static func difference(_ form: FormRow, from row: Row) -> String {
+        guard let spread = Spread(form.samples), row.seconds.median > 0 else { return "" }
+        let more = (spread.median - row.seconds.median) * 1e6
+        return "\(more < 0 ? "" : "+")\(tenths(more)) us, \(more < 0 ? "" : "+")\(tenths(100 * more / 1e6 / row.seconds.median)) %"
     }
 
     /// Clock, power and exchanges of a row, in words.

@@ -69,7 +69,7 @@ package struct DecodeBenchmark {
     package static let contexts = [1, 200, 500, 1900, 8192, 32_768]
 
     let executor: any ModelExecutor
-    private let steps: Int
+    let steps: Int
 
     package init(_ executor: any ModelExecutor, steps: Int) {
         self.executor = executor
@@ -89,13 +89,11 @@ package struct DecodeBenchmark {
             throw TransformerError(
                 .contextExceeded, "\(context) positions and \(steps + 1) tokens exceed the model's \(executor.spec.maximumPositions)")
         }
-        let session = try executor.makeSession()
-        let ids = (0..<context).map { Int32(($0 &* 7919 &+ 13) % executor.spec.vocabularySize) }
-        _ = try session.extend(ids)
+        let (session, first) = try filled(context)
         let filled = session.cacheByteCount
         func run() throws -> Double {
             session.rewind(to: context)
-            return try timed(session, from: ids[0])
+            return try timed(session, from: first)
         }
         // The first run compiles, packs and warms up.
         _ = try run()
@@ -132,12 +130,21 @@ package struct DecodeBenchmark {
             measured: free - (try device.context.context.memory().free))
     }
 
-    /// Seconds a token.
-    private func timed(_ session: any DecoderSession, from first: Int32) throws -> Double {
+    /// A session behind `context` scattered tokens, the same each time, and the token that goes on.
+    func filled(_ context: Int) throws -> (session: any DecoderSession, first: Int32) {
+        let session = try executor.makeSession()
+        let ids = (0..<context).map { Int32(($0 &* 7919 &+ 13) % executor.spec.vocabularySize) }
+        _ = try session.extend(ids)
+        return (session, ids[0])
+    }
+
+    /// Seconds a token; `body` gets each.
+    func timed(_ session: any DecoderSession, from first: Int32, _ body: (Int32) -> Void = { _ in }) throws -> Double {
         let clock = ContinuousClock()
         var (start, end, count) = (clock.now, clock.now, 0)
-        func arrived(_: Int32) -> Bool {
+        func arrived(_ token: Int32) -> Bool {
             end = clock.now
+            body(token)
             if count == 0 { start = end }
             count += 1
             return true

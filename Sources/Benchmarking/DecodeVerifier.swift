@@ -14,6 +14,7 @@ package struct DecodeVerifier {
     /// Long enough for a second launch.
     private static let queuedTokens = 530
     private static let drawnTokens = 64
+    private static let takenTokens = 7
 
     package init(model: LoadedModel, executor: any ModelExecutor, seed: UInt64) throws {
         generator = try Generator(model: model)
@@ -35,6 +36,10 @@ package struct DecodeVerifier {
                 .init(
                     name: "\(name): \(count) queued are \(count) single", value: Double(Self.differences(queued.tokens, single.tokens)), bound: 0,
                     isLowerBound: false))
+            try report(
+                .init(
+                    name: "\(name): left after \(Self.takenTokens), asked again",
+                    value: Double(leaving(prompt, options, whole: queued.tokens)), bound: 0, isLowerBound: false))
         }
     }
 
@@ -59,6 +64,20 @@ package struct DecodeVerifier {
                     name: "\(name): \(guessed.tokens.count) in \(speculation.steps) steps",
                     value: Double(Self.differences(plain.tokens, guessed.tokens)), bound: 0, isLowerBound: false))
         }
+    }
+
+    /// A caller who takes a few tokens of an answer and leaves, then asks for all of it in the same session: tokens that are not those of `whole`.
+    private func leaving(_ prompt: [Int], _ options: GenerationOptions, whole: [Int]) throws -> Int {
+        let session = try executor.makeSession()
+        var taken = 0
+        let left = try generator.generate(ids: prompt, options: options, session: session) { _ in
+            taken += 1
+            return taken < Self.takenTokens
+        }
+        let wasCancelled = left.finishReason == .cancelled || whole.count <= Self.takenTokens
+        session.rewind(to: 0)
+        let again = try generator.generate(ids: prompt, options: options, session: session)
+        return Self.differences(left.tokens, Array(whole.prefix(Self.takenTokens))) + Self.differences(again.tokens, whole) + (wasCancelled ? 0 : 1)
     }
 
     /// Short conversations one after another, each with a session of its own, a few beginnings and seeds in turn: the same give the same text, and

@@ -14,6 +14,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Benchmark/ExchangeRate.cu")
 #embed "../../Kernels/Benchmark/ExchangeRate.cu" suffix(, )
     END
+    BEGIN("Benchmark/GraphStepHopper.cu")
+#embed "../../Kernels/Benchmark/GraphStepHopper.cu" suffix(, )
+    END
     BEGIN("Benchmark/ReadRate.cu")
 #embed "../../Kernels/Benchmark/ReadRate.cu" suffix(, )
     END

@@ -16,6 +16,11 @@ public protocol ModelExecutor: AnyObject, Sendable {
     /// Batches that are worth having on their way together.
     var batchesInFlight: Int { get }
 
+    /// Makes ready what single tokens take, so that the first answer does not wait for it; does nothing where that is little.
+    ///
+    /// - Parameter draws: tokens will be drawn or penalised, and not only the likeliest taken.
+    func prepare(draws: Bool) throws
+
     /// A new, empty sequence with a cache of its own.
     func makeSession() throws -> any DecoderSession
 
@@ -32,6 +37,10 @@ public protocol ModelExecutor: AnyObject, Sendable {
     ///
     /// - Throws: what is wrong with the batch itself; what goes wrong later comes from ``EncodingTask/wait()``.
     func startEncoding(_ batch: TokenBatch, head: EncoderHead) throws -> EncodingTask
+}
+
+extension ModelExecutor {
+    public func prepare(draws: Bool) throws {}
 }
 
 /// A batch on its way to vectors.

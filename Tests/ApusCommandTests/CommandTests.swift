@@ -159,6 +159,11 @@ struct CommandTests {
             #expect(try CommandLineRun(["bench", "decode", model, "--device", "cpu", "--contexts", "100000"]).status != 0)
             #expect(try CommandLineRun(["bench", "decode", model, "--contexts", "0"]).status != 0)
             #expect(try CommandLineRun(arguments + ["--peer", "echo {\"name\":1}"]).status != 0)
+            // Both are about the resident kernel: one says that it is not there, the other has nothing to measure.
+            let rival = try CommandLineRun(arguments + ["--rival"])
+            #expect(rival.status == 0 && rival.output.contains("no graph of small kernels"), "\(rival.errors)")
+            let ablation = try CommandLineRun(arguments + ["--ablation"])
+            #expect(ablation.status != 0 && ablation.errors.contains("resident decode kernel"), "\(ablation.errors)")
         }
     }
 

@@ -60,4 +60,17 @@ import Transformer
         #expect(memory.predicted == 2_532_000_000)
         #expect(DecodeBenchmark.text(memory).hasPrefix("GPU memory: 2600 MB taken, 2532 MB predicted"))
     }
+
+    @Test func formsAreHeldAgainstTheKernelAsItIs() throws {
+        let row = try Self.row(200, microseconds: [300, 400, 500])
+        func form(_ microseconds: [Double], same: Int, isRival: Bool) -> DecodeBenchmark.FormRow {
+            DecodeBenchmark.FormRow(
+                name: "no pace", context: 200, samples: microseconds.map { $0 * 1e-6 }, agreement: (same, 97), isRival: isRival)
+        }
+        let slower = form([410, 420, 430], same: 97, isRival: false), faster = form([380], same: 12, isRival: true)
+        #expect(DecodeBenchmark.difference(slower, from: row) == "+20.0 us, +5.0 %" && slower.agreementText == "the same 97 tokens")
+        #expect(DecodeBenchmark.difference(faster, from: row) == "-20.0 us, -5.0 %")
+        #expect(faster.agreementText == "the same tokens up to the 13th of 97")
+        #expect(DecodeBenchmark.difference(form([], same: 0, isRival: false), from: row).isEmpty)
+    }
 }

@@ -55,9 +55,15 @@ public final class Generator: Sendable {
     public func generate(
         ids: [Int], options: GenerationOptions, session: (any DecoderSession)? = nil, onPiece: (GenerationPiece) throws -> Bool = { _ in true }
     ) throws -> GenerationResult {
-        let session = try session ?? model.executor.makeSession()
         var run = try GenerationRun(model: model, options: options, promptIDs: ids)
+        if session == nil { try prepare(options.sampling) }
+        let session = try session ?? model.executor.makeSession()
         return try run.execute(session: session, onPiece: onPiece)
+    }
+
+    /// Makes ready what answers with these parameters take, kernels above all; the first such answer does it otherwise.
+    public func prepare(_ sampling: SamplingParameters) throws {
+        try model.executor.prepare(draws: sampling.draws)
     }
 
     /// Continues `prompt` on a thread of its own and hands the pieces over as they come.

@@ -26,6 +26,9 @@ public struct SamplingParameters: Sendable, Equatable {
 
     public init() {}
 
+    /// Whether anything but the likeliest token of the model's own logits can be chosen.
+    var draws: Bool { temperature != 0 || repetitionPenalty != 1 || presencePenalty != 0 || frequencyPenalty != 0 }
+
     /// - Throws: ``ApusError`` with code `invalidParameter`, naming the parameter, its value and the allowed range.
     public func validate() throws {
         func check(_ name: String, _ value: Float, _ range: ClosedRange<Float>) throws {

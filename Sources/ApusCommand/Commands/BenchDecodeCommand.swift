@@ -14,7 +14,8 @@ struct BenchDecodeCommand: AsyncParsableCommand {
             --steps further ones are timed from the arrival of the first to that of the last. GB/s counts weights and cache; their share is that of \
             the rate at which a kernel that does nothing else reads the GPU's memory, measured in the same run. Power comes from further runs of \
             half a second, by the GPU's counter of energy. With --speculate the same model goes on behind a text that repeats itself, with guesses and \
-            without; another token is an exit status of 1. --peer runs a command that prints one JSON object a line with name, context and \
+            without; another token is an exit status of 1. --rival measures a CUDA graph of small kernels beside the resident kernel, --ablation that \
+            kernel with each of its techniques changed alone. --peer runs a command that prints one JSON object a line with name, context and \
             samples_us, such as Benchmarks/peers/torch_decode.py, on the same GPU.
             """)
 
@@ -43,6 +44,12 @@ struct BenchDecodeCommand: AsyncParsableCommand {
 
     @Option(help: "A command of a peer to run beside, such as 'python3 Benchmarks/peers/torch_decode.py'.")
     var peer: [String] = []
+
+    @Flag(help: "Measure a CUDA graph of small kernels with programmatic edges on the same weights, beside the resident kernel.")
+    var rival = false
+
+    @Flag(help: "Measure the resident kernel with each of its techniques changed alone.")
+    var ablation = false
 
     @OptionGroup var reports: ReportArguments
 
@@ -112,10 +119,24 @@ struct BenchDecodeCommand: AsyncParsableCommand {
         }
         let memory = try free.flatMap { try benchmark.memory(freeBefore: $0, cache: cache, longest: lengths.max() ?? 1) }
         if let memory { try output.writeLine(DecodeBenchmark.text(memory)) }
+        var forms: [DecodeBenchmark.FormRow] = []
+        func take(_ form: DecodeBenchmark.FormRow) throws {
+            if let line = text.line(form, rows: rows) { try output.writeLine(line) }
+            try output.flush()
+            forms.append(form)
+        }
+        if rival {
+            let found = try lengths.compactMap { try benchmark.rival(context: $0, runs: runs) }
+            for form in found { try take(form) }
+            if found.isEmpty {
+                try output.writeLine("no graph of small kernels: it computes models of the Qwen3 kind in bf16, beside the resident kernel")
+            }
+        }
+        if ablation { _ = try benchmark.ablation(contexts: lengths, runs: runs, each: take) }
         let peers = try peer.flatMap { try PeerCommand(commandLine: $0).decodeFigures(contexts: lengths) }
         for line in peers.compactMap({ text.line($0, rows: rows) }) { try output.writeLine(line) }
         let report = try benchmark.report(
-            rows, peers: peers, readRate: text.readRate?.median,
+            rows, forms: forms, peers: peers, readRate: text.readRate?.median,
             remarks: [text.readLine, text.exchangeLine, memory.map(DecodeBenchmark.text)].compactMap { $0 } + remarks,
             title: "\(model.model ?? preset), decode \(mode)",
             command: CommandLine.arguments.joined(separator: " "), version: reports.version, date: ReportArguments.now)

@@ -58,11 +58,12 @@ struct GenerateCommand: AsyncParsableCommand {
     func run() async throws {
         let start = ContinuousClock.now
         let generator = try Generator(model: await model.load(default: .text))
-        let loading = ContinuousClock.now - start
         let options = try options(for: generator)
         let promptIDs = try promptIDs(generator)
         let streams = !json
+        try generator.prepare(options.sampling)
         let session = try generator.model.executor.makeSession()
+        let loading = ContinuousClock.now - start
         let result = try generator.generate(ids: promptIDs, options: options, session: session) { piece in
             if streams {
                 try Output.standard.write(piece.text)

@@ -38,6 +38,12 @@ struct DecodeReport {
             row.speculation.guessed, row.differences > 0 ? "; OTHER TOKENS: \(row.differences)" : "")
     }
 
+    func line(_ form: DecodeBenchmark.FormRow, rows: [DecodeBenchmark.Row]) -> String? {
+        guard let row = rows.first(where: { $0.context == form.context }), let spread = Spread(form.samples) else { return nil }
+        return String(format: "%@ at %d: %.1f us (%.1f, %.1f), ", form.name, form.context, spread.median * 1e6, spread.p10 * 1e6, spread.p90 * 1e6)
+            + "\(DecodeBenchmark.difference(form, from: row)), \(form.agreementText)"
+    }
+
     func line(_ peer: DecodeBenchmark.PeerFigure, rows: [DecodeBenchmark.Row]) -> String? {
         guard let row = rows.first(where: { $0.context == peer.context }), let spread = Spread(peer.samples), spread.median > 0 else { return nil }
         return String(

@@ -126,27 +126,65 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// The megakernel, compiled and its weights packed at the first call; nil where tokens are computed by layers.
     ///
     /// - Throws: what is in its way where it was asked for by name; otherwise only what is no matter of the model or of memory.
-    func decodeEngine() throws -> DecodeEngine? {
+    ///
+    /// - Parameter draws: Compiles the form that draws tokens along with it; later it is compiled when first needed.
+    @discardableResult
+    func decodeEngine(draws: Bool = false) throws -> DecodeEngine? {
         guard decoding != .layers else { return nil }
         return try engineLock.withLock {
-            let choice = try engine ?? chooseEngine()
+            let choice = try engine ?? chooseEngine(draws: draws)
             engine = choice
             guard case .resident(let made) = choice else { return nil }
             return made
         }
     }
 
-    private func chooseEngine() throws -> DecodeChoice {
+    public func prepare(draws: Bool) throws {
+        guard let engine = try decodeEngine(draws: draws), draws else { return }
+        try engine.prepareDrawing()
+    }
+
+    private func chooseEngine(draws: Bool) throws -> DecodeChoice {
         guard fusion != .full else { return .layers("full fusion folds norms into the weights") }
         guard precision == .bfloat16 else { return .layers("the weights lie in 8-bit codes for prompts") }
         do {
             return .resident(
                 try DecodeEngine(
-                    spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic, format: decodeWeights))
+                    spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic, format: decodeWeights,
+                    draws: draws))
         } catch {
             guard decoding == .automatic, let reason = DecodeChoice.reason(for: error) else { throw error }
             return .layers(reason)
         }
+    }
+
+    /// Runs `body` while single tokens are decoded by a variant of the resident kernel, with a packed copy of the weights of its own. For
+    /// benchmarks: sessions of other threads get it too.
+    package func decoding<Result>(by variant: DecodeVariant, _ body: () throws -> Result) throws -> Result {
+        let made = try DecodeEngine(
+            spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic || !variant.hasRing,
+            format: decodeWeights, variant: variant)
+        let kept = engineLock.withLock {
+            let kept = engine
+            engine = .resident(made)
+            return kept
+        }
+        defer { engineLock.withLock { engine = kept } }
+        return try body()
+    }
+
+    /// Compiles variants of the resident kernel side by side, so that the compiler's cache holds them.
+    package func compile(_ variants: [DecodeVariant]) throws {
+        let device = context.device
+        let compilations = try variants.map { variant in
+            let plan = try DecodePlan(
+                spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
+                hasRing: path != .generic && variant.hasRing && context.isHopper(), format: decodeWeights, variant: variant)
+            return CompilationAhead { [context] in
+                try context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture)
+            }
+        }
+        for compilation in compilations { _ = try compilation.kernels() }
     }
 
     public var decodeForm: DecodeForm? {

@@ -9,10 +9,10 @@ import Synchronization
 final class DecodeEngine: @unchecked Sendable {
     private let spec: TransformerSpec
     private let context: OperatorContext
-    private let source: DeviceWeights
+    let source: DeviceWeights
     private let embeddingScale: Float
     private let kernels: DecodeKernels
-    private let weights: DecodeWeights
+    let weights: DecodeWeights
 
     // Used under the lock only: one launch at a time.
     private let lock = NSLock()
@@ -26,12 +26,14 @@ final class DecodeEngine: @unchecked Sendable {
     private let logits: DeviceBuffer  // [V] fp32
     /// The form that draws tokens, compiled when it is first asked for; nil inside where the model or the GPU has none.
     private var sampler: DecodeSampler??
+    private let isDrawingReady = Atomic<Bool>(false)
     /// The forms that guess, by positions of a step; nil inside where the GPU has none.
     private var speculators: [Int: DecodeSpeculator?] = [:]
     /// Of the forms that draw and guess.
     private let formByteCount = Mutex(0)
     private let isGeneric: Bool
     private let format: DecodeWeightFormat
+    private let variant: DecodeVariant?
     /// [stepLimit] of token | (step + 1) << 32, then the stop word.
     private let mailbox: PinnedBuffer
 
@@ -42,21 +44,29 @@ final class DecodeEngine: @unchecked Sendable {
 
     /// Compiles the kernels and packs the weights: a second copy of them on the GPU.
     ///
+    /// - Parameters:
+    ///   - draws: Compiles the form that draws tokens too, beside the other, so that the first drawn answer does not wait for it.
+    ///   - variant: a form of the kernel that is measured beside its own.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` or `noHead`; ``CUDAError`` where memory is short.
     init(
         _ spec: TransformerSpec, weights: DeviceWeights, embeddingScale: Float, on context: OperatorContext, isGeneric: Bool,
-        format: DecodeWeightFormat
+        format: DecodeWeightFormat, draws: Bool = false, variant: DecodeVariant? = nil
     ) throws {
         let device = context.device
         let plan = try DecodePlan(
             spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-            hasRing: !isGeneric && device.computeCapability.major == 9, format: format)
+            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, variant: variant)
+        self.variant = variant
         self.spec = spec
         self.context = context
         self.isGeneric = isGeneric
         self.format = format
         self.embeddingScale = embeddingScale
         source = weights
+        let drawing = draws ? DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format) : nil
+        let ahead = drawing.map { drawing in
+            CompilationAhead { try context.compiler.compile(DecodePlan.kernelPath, constants: drawing.constants, for: context.architecture) }
+        }
         let kernels = try DecodeKernels(plan, on: context)
         self.kernels = kernels
         self.weights = try during("packing the weights for the decode kernel") {
@@ -70,6 +80,7 @@ final class DecodeEngine: @unchecked Sendable {
         chosen = try buffer(4 * Self.stepLimit)
         logits = try buffer(4 * spec.vocabularySize)
         mailbox = try PinnedBuffer(byteCount: 8 * Self.stepLimit + 64, in: context.context)
+        if let ahead { _ = try locked { try makeSampler(ahead.kernels()) } }
     }
 
     /// Of the grid, all resident.
@@ -190,11 +201,26 @@ final class DecodeEngine: @unchecked Sendable {
     /// What the kernel hands over where its candidates do not decide: `undecided` of Sampling.cuh.
     private static let undecided: Int32 = -2
 
+    /// Compiles the form that draws tokens, if that has not been done.
+    func prepareDrawing() throws {
+        guard !isDrawingReady.load(ordering: .acquiring) else { return }
+        _ = try locked { try preparedSampler() }
+    }
+
     private func preparedSampler() throws -> DecodeSampler? {
         if let sampler { return sampler }
-        let made = try DecodeSampler(spec, packed: kernels.sizes, on: context, isGeneric: isGeneric, format: format)
+        guard let plan = DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format) else {
+            sampler = .some(nil)
+            return nil
+        }
+        return try makeSampler(context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture))
+    }
+
+    private func makeSampler(_ compiled: CompiledKernels) throws -> DecodeSampler {
+        let made = try DecodeSampler(spec, compiled, packed: kernels.sizes, on: context)
         sampler = .some(made)
-        formByteCount.withLock { $0 += made?.byteCount ?? 0 }
+        formByteCount.withLock { $0 += made.byteCount }
+        isDrawingReady.store(true, ordering: .releasing)
         return made
     }
 
@@ -270,6 +296,7 @@ final class DecodeEngine: @unchecked Sendable {
         try drawing?.upload(steps: steps, on: stream)
         if let guessing { try guessing.speculator.upload(guessing.lookup, on: stream) }
         var arguments = given
+        if let positions = variant?.unsharedPositions { arguments.fullSplits = Int32(clamping: positions) }
         arguments.layers = weights.layers.region.address
         arguments.head = weights.head.region.address
         arguments.embedding = source.embedding.address

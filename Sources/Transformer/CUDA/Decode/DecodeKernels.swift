@@ -43,9 +43,8 @@ struct SamplingKernel: Sendable {
     private let candidateLimit: Int
 
     /// - Parameter sizes: of the other form, whose weights are packed.
-    init(_ plan: DecodePlan, sizes packed: DecodeSizes, on context: OperatorContext) throws {
-        let module = try Module(
-            context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture), in: context.context)
+    init(_ compiled: CompiledKernels, sizes packed: DecodeSizes, on context: OperatorContext) throws {
+        let module = try Module(compiled, in: context.context)
         decode = try module.kernel("apus_decode")
         sizes = try DecodeSizes(context.stream.download(UInt32.self, from: module.global("apus_decode_sizes")))
         let own = try context.stream.download(UInt32.self, from: module.global("apus_decode_sampling")).map(Int.init)

@@ -45,10 +45,11 @@ package struct DecodePlan: Sendable, Hashable {
     ///   - format: of the packed matrices.
     ///   - samples: the form that draws tokens, which keeps logits in shared memory.
     ///   - positions: of a step at most; 2 or 4 is the form that guesses.
+    ///   - variant: constants of its own in place of the plan's.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` for a shape with an ``obstacle(_:)`` or a GPU that is too small.
     package init(
         _ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool, format: DecodeWeightFormat = .bfloat16,
-        samples: Bool = false, positions: Int = 1
+        samples: Bool = false, positions: Int = 1, variant: DecodeVariant? = nil
     ) throws {
         if let obstacle = Self.obstacle(spec) {
             throw TransformerError(.unsupportedModel, "the decode kernel does not compute this model: \(obstacle)")
@@ -92,6 +93,7 @@ package struct DecodePlan: Sendable, Hashable {
         if positions > 1 { constants.define("DECODE_POSITIONS", positions) }
         constants.define("DECODE_EPSILON", "\(spec.normEpsilon)f")
         constants.define("DECODE_SCALE", "\(spec.attentionScale)f")
+        for (name, value) in variant?.constants(spec, ringSlots: ringSlots) ?? [:] { constants.define(name, value) }
         self.constants = constants
     }
 

@@ -11,17 +11,17 @@ final class DecodeSampler {
 
     var byteCount: Int { exchange.byteCount + uniform.byteCount + counts.byteCount }
 
-    /// Compiles the form; nil where the GPU's shared memory does not hold it.
-    init?(
-        _ spec: TransformerSpec, packed sizes: DecodeSizes, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat
-    ) throws {
+    /// What the form is compiled for; nil where the GPU's shared memory does not hold it.
+    static func plan(_ spec: TransformerSpec, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat) -> DecodePlan? {
         let device = context.device
-        guard
-            let plan = try? DecodePlan(
-                spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-                hasRing: !isGeneric && device.computeCapability.major == 9, format: format, samples: true)
-        else { return nil }
-        kernel = try SamplingKernel(plan, sizes: sizes, on: context)
+        return try? DecodePlan(
+            spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
+            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, samples: true)
+    }
+
+    /// - Parameter sizes: of the other form, whose weights are packed.
+    init(_ spec: TransformerSpec, _ compiled: CompiledKernels, packed sizes: DecodeSizes, on context: OperatorContext) throws {
+        kernel = try SamplingKernel(compiled, sizes: sizes, on: context)
         exchange = try DeviceBuffer(byteCount: kernel.sizes.exchangeByteCount, in: context.context)
         uniform = try DeviceBuffer(byteCount: 8 * DecodeEngine.stepLimit, in: context.context)
         counts = try DeviceBuffer(byteCount: 4 * spec.vocabularySize, in: context.context)
