@@ -79,6 +79,19 @@ import Transformer
         _ = try compare(generator, prompt, options)
     }
 
+    /// Why the text is the same: several positions at a time have the logits of single steps, bit for bit.
+    @Test(arguments: [2, 4, 9, 16]) func logitsAreThoseOfSingleSteps(count: Int) async throws {
+        let generator = try await Generator(nil, options: ModelOptions(device: .cpu))
+        let ids = try generator.encode(Self.text).map { Int32($0) }
+        let (several, single) = (try generator.model.executor.makeSession(), try generator.model.executor.makeSession())
+        for session in [several, single] { _ = try session.extend(Array(ids.prefix(5))) }
+        let next = Array(ids.dropFirst(5).prefix(count))
+        var rows: [[Float]] = []
+        try several.extend(next) { rows.append($1) }
+        #expect(rows.count == count)
+        for (id, row) in zip(next, rows) { #expect(try single.extend([id]) == row) }
+    }
+
     /// The number that draws a token is the token's own, so what is drawn is the same too.
     @Test func drawnTextsAreTheSame() async throws {
         let generator = try await Generator(nil, options: ModelOptions(device: .cpu))
