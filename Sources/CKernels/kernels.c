@@ -101,8 +101,20 @@ static const apus_kernel_file files[] = {
     BEGIN("Operators/SoftmaxTopK.cu")
 #embed "../../Kernels/Operators/SoftmaxTopK.cu" suffix(, )
     END
+    BEGIN("Prefill/LayerConsumer.cuh")
+#embed "../../Kernels/Prefill/LayerConsumer.cuh" suffix(, )
+    END
     BEGIN("Prefill/LayerHopper.cu")
 #embed "../../Kernels/Prefill/LayerHopper.cu" suffix(, )
+    END
+    BEGIN("Prefill/LayerMover.cuh")
+#embed "../../Kernels/Prefill/LayerMover.cuh" suffix(, )
+    END
+    BEGIN("Prefill/LayerShape.cuh")
+#embed "../../Kernels/Prefill/LayerShape.cuh" suffix(, )
+    END
+    BEGIN("Prefill/LayerStaging.cuh")
+#embed "../../Kernels/Prefill/LayerStaging.cuh" suffix(, )
     END
     BEGIN("Prefill/Rows.cu")
 #embed "../../Kernels/Prefill/Rows.cu" suffix(, )

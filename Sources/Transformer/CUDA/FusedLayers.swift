@@ -12,12 +12,14 @@ package enum PrefillFusion: String, Sendable, CaseIterable {
     /// between two attentions (docs/prefill.md).
     case full
 
-    /// What a model that embeds texts gets where nothing else is asked for. Fusion is for shapes of the kind that has been held against the CPU on a
-    /// GPU: heads of 128 or 256 that fill whole tiles of their projection. Others take a kernel for each operation.
+    /// What a model that embeds texts gets where nothing else is asked for: fusion is for shapes of the kind that has been held against the CPU on a GPU.
+    /// In bf16 these are all that the kernel of whole layers computes; with 8-bit codes heads of 128 or 256 that fill whole tiles of their projection.
+    /// Others take a kernel for each operation.
     package static func preferred(for spec: TransformerSpec, precision: MatrixPrecision) -> Self {
+        guard LayerVariant.supports(spec) else { return .none }
+        guard precision != .bfloat16 else { return .full }
         let heads = (spec.queryHeads + 2 * spec.keyValueHeads) * spec.headDimension
-        guard LayerVariant.supports(spec), spec.headDimension >= 128, heads % 256 == 0 else { return .none }
-        return precision == .bfloat16 ? .full : .heads
+        return spec.headDimension >= 128 && heads % 256 == 0 ? .heads : .none
     }
 }
 
