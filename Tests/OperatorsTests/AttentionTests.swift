@@ -101,4 +101,19 @@ import Testing
         #expect(covered.allSatisfy { $0 == 1 })
         #expect(HopperAttentionVariant.choices(mixed, isInvariant: false).count == 1)
     }
+
+    /// Sequences of two tiles share them between two blocks, unless the second one would often be idle.
+    @Test func shortSequencesTakePairsOfTiles() throws {
+        func tokensPerTile(_ lengths: [Int], isInvariant: Bool = false) throws -> Int {
+            let tokens = lengths.reduce(0, +)
+            let q = TensorDescription(.bfloat16, [tokens, 4, 128], on: .device(0))
+            let k = TensorDescription(.bfloat16, [tokens, 2, 128], on: .device(0))
+            let problem = try AttentionProblem(q, k, k, lengths: SequenceLengths(lengths), mask: .causal, scale: nil, on: .device(0))
+            return HopperAttentionVariant.choices(problem, isInvariant: isInvariant)[0].variant.tokensPerTile
+        }
+        #expect(try tokensPerTile([128, 128, 100]) == 128)
+        #expect(try tokensPerTile([128, 64]) == 64)
+        #expect(try tokensPerTile([129]) == 64)
+        #expect(try tokensPerTile([128], isInvariant: true) == 64)
+    }
 }
