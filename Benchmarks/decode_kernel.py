@@ -41,6 +41,22 @@ class Arguments(ct.Structure):
     )
 
 
+class TensorMap(ct.Structure):
+    _fields_ = [("words", ct.c_uint64 * 16)]
+
+
+def tensorMap(cache, rows):
+    """Boxes of 64 elements of `rows` positions of one head, out of a cache [2 L, capacity, G, D]; in shared memory swizzled by 128 bytes."""
+    count, capacity, G, D = cache.shape
+    raw = ct.create_string_buffer(192)
+    at = ct.c_void_p((ct.addressof(raw) + 63) // 64 * 64)
+    check(driver.cuTensorMapEncodeTiled(
+        at, 9, 4, ct.c_void_p(cache.data_ptr()), (ct.c_uint64 * 4)(D, G, capacity, count),
+        (ct.c_uint64 * 3)(2 * D, 2 * D * G, 2 * D * G * capacity), (ct.c_uint32 * 4)(64, 1, rows, 1), (ct.c_uint32 * 4)(1, 1, 1, 1), 0, 3, 3, 0),
+        "a tensor map of the cache")
+    return TensorMap.from_buffer_copy(ct.string_at(at, 128))
+
+
 class LayerWeights(ct.Structure):
     _fields_ = [(n, ct.c_uint64) for n in "q k v o gated down".split()]
 
@@ -213,6 +229,7 @@ class Engine:
         (self.shared, self.threads, self.blocks, layerChunks, headChunks, norm, layerNorms, exchange, size, chunk,
          floats) = module.words("apus_decode_sizes")
         assert size == ct.sizeof(Arguments), size
+        self.chunk = chunk
         check(driver.cuFuncSetAttribute(self.kernel, 8, self.shared), f"{self.shared} bytes of shared memory")
         layerBytes = self.blocks * layerChunks * chunk
         self.layers = torch.empty(s.L * layerBytes, dtype=torch.uint8, device="cuda")
@@ -253,9 +270,12 @@ class Engine:
 
     def reserve(self, capacity, isRandom):
         s = self.model.s
-        self.cache = [torch.randn(capacity, s.G, s.D, device="cuda").bfloat16() if isRandom
-                      else torch.full((capacity, s.G, s.D), float("nan"), device="cuda").bfloat16() for _ in range(2 * s.L)]
+        self.cache = torch.full((2 * s.L, capacity, s.G, s.D), float("nan"), dtype=torch.bfloat16, device="cuda")
+        if isRandom:
+            for t in self.cache:
+                t.copy_(torch.randn(capacity, s.G, s.D, device="cuda"))
         self.pointers = torch.tensor([t.data_ptr() for t in self.cache], dtype=torch.int64, device="cuda")
+        self.map = tensorMap(self.cache, min(32, self.chunk // (2 * s.D))) if self.threads > 256 else TensorMap()
 
     def clear(self):
         self.exchange.zero_()
@@ -272,7 +292,7 @@ class Engine:
                       s.V, 0, (ct.c_int32 * 16)())
         start, end = torch.cuda.Event(True), torch.cuda.Event(True)
         start.record()
-        launch(self.kernel, self.blocks, self.threads, self.shared, [a], cooperative=True)
+        launch(self.kernel, self.blocks, self.threads, self.shared, [a, self.map], cooperative=True)
         end.record()
         torch.cuda.synchronize()
         word = int(self.error.item()) & 0xFFFFFFFF

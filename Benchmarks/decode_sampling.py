@@ -157,7 +157,7 @@ def main():
             isRight &= verify(engine, draw, p, options.steps, options.broken)
         for context in [int(c) for c in options.contexts.split(",") if c]:
             plain.reserve(context + 700, isRandom=True)
-            engine.cache, engine.pointers = plain.cache, plain.pointers
+            engine.cache, engine.pointers, engine.map = plain.cache, plain.pointers, plain.map
             plain.run(0, 600, [5])
             print(f"  context {context}: greedy {sorted(plain.run(context - 1, 96, [5]) for _ in range(5))[2]:.1f} us a token", flush=True)
             for draw, p in draws.items():

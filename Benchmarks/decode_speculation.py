@@ -62,7 +62,7 @@ class Wide:
                       s.V, 0, (ct.c_int32 * 16)())
         start, end = torch.cuda.Event(True), torch.cuda.Event(True)
         start.record()
-        launch(self.kernel, e.blocks, self.threads, self.shared, [a], cooperative=True)
+        launch(self.kernel, e.blocks, self.threads, self.shared, [a, e.map], cooperative=True)
         end.record()
         torch.cuda.synchronize()
         word = int(e.error.item()) & 0xFFFFFFFF

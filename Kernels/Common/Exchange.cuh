@@ -32,6 +32,9 @@ APUS_DEVICE u32 counterLoad(const u32* counter) {
 // Tag of the n-th use of a packet, never that of memory still zero.
 APUS_DEVICE u32 packetTag(u32 turn) { return turn % 255 + 1; }
 
+// What to add to the bits of finite floats so that those under `half` * 2 may be cut off; nothing where their sum is not finite, so that NaN
+// and infinity stay.
+APUS_DEVICE u32 roundingOf(float sum, u32 half) { return (asBits(sum) & 0x7f800000u) != 0x7f800000u ? half : 0; }
 // The bits of x rounded so that those under `half` * 2 may be cut off.
 APUS_DEVICE u32 roundedBits(float x, u32 half) {
     const u32 bits = asBits(x);
@@ -42,8 +45,9 @@ APUS_DEVICE u32 roundedBits(float x, u32 half) {
 struct Packet4 {
     static constexpr int values = 4;
     APUS_DEVICE Vec4 pack(const float (&v)[4], u32 tag) {
-        return {(roundedBits(v[0], 2) & ~3u) | (tag & 3), (roundedBits(v[1], 2) & ~3u) | ((tag >> 2) & 3),
-                (roundedBits(v[2], 2) & ~3u) | ((tag >> 4) & 3), (roundedBits(v[3], 2) & ~3u) | ((tag >> 6) & 3)};
+        const u32 half = roundingOf((v[0] + v[1]) + (v[2] + v[3]), 2);
+        return {((asBits(v[0]) + half) & ~3u) | (tag & 3), ((asBits(v[1]) + half) & ~3u) | ((tag >> 2) & 3),
+                ((asBits(v[2]) + half) & ~3u) | ((tag >> 4) & 3), ((asBits(v[3]) + half) & ~3u) | ((tag >> 6) & 3)};
     }
     // Zero when the packet carries the tag.
     APUS_DEVICE u32 mismatch(Vec4 p, u32 tag) { return ((p.x ^ tag) | (p.y ^ tag >> 2) | (p.z ^ tag >> 4) | (p.w ^ tag >> 6)) & 3; }
@@ -59,9 +63,10 @@ struct Packet4 {
 struct Packet6 {
     static constexpr int values = 6;
     APUS_DEVICE Vec4 pack(const float (&v)[6], u32 tag) {
-        const u32 e = roundedBits(v[4], 0x800) >> 12, f = roundedBits(v[5], 0x800) >> 12;
-        return {(roundedBits(v[0], 0x800) & ~0xfffu) | (e & 0xfff), (roundedBits(v[1], 0x800) & ~0xfffu) | (e >> 12) | ((tag & 15) << 8),
-                (roundedBits(v[2], 0x800) & ~0xfffu) | (f & 0xfff), (roundedBits(v[3], 0x800) & ~0xfffu) | (f >> 12) | ((tag >> 4) << 8)};
+        const u32 half = roundingOf(((v[0] + v[1]) + (v[2] + v[3])) + (v[4] + v[5]), 0x800);
+        const u32 e = (asBits(v[4]) + half) >> 12, f = (asBits(v[5]) + half) >> 12;
+        return {((asBits(v[0]) + half) & ~0xfffu) | (e & 0xfff), ((asBits(v[1]) + half) & ~0xfffu) | (e >> 12) | ((tag & 15) << 8),
+                ((asBits(v[2]) + half) & ~0xfffu) | (f & 0xfff), ((asBits(v[3]) + half) & ~0xfffu) | (f >> 12) | ((tag >> 4) << 8)};
     }
     // Zero when the packet carries the tag.
     APUS_DEVICE u32 mismatch(Vec4 p, u32 tag) { return ((p.y ^ tag << 8) | (p.w ^ tag << 4)) & 0xf00; }

@@ -1,18 +1,15 @@
 // Attention of one token over one key-value head, by one block or split over the members of its group.
 //
 // The raw q, k, v rows come from the group's members. Every block norms and rotates them itself; member 0 appends k and v to the
-// cache. Few cached positions: every member attends to all of them, and no exchange is needed. Many: the first `splits` members
-// take a run of positions each, and all members merge their parts.
+// cache. Few cached positions: every member attends to all of them, and no exchange is needed. More: members take a run of
+// positions each and exchange their parts, each of which has its weight: one warp's part as it is, of longer runs the sum of the
+// warps' parts. Every warp merges what it will multiply by itself, so nothing but its own lanes waits for it.
 #pragma once
 #include "Decode/Products.cuh"
-
-#ifndef DECODE_SPLIT  // cached positions that are worth a split
-#define DECODE_SPLIT 64
-#endif
+#include "Decode/Span.cuh"
 
 namespace apus {
 
-constexpr int tileRows = 16, blockRows = tileRows * warps;  // positions of a warp and of a block in one go
 static_assert(headSize == 64 || headSize == 128 || headSize == 256, "head sizes of 64, 128 and 256");
 static_assert(headsPerGroup <= 4, "the scores of a group's heads, each in two parts, fill the 8 columns of an mma");
 constexpr float nothing = -1e30f;
@@ -27,27 +24,8 @@ template <bool once = false> APUS_DEVICE Vec4 loadCached16(const void* p, u64 po
     return v;
 }
 
-// The positions of a block in one layer; the token's own is the last of all.
-struct Span {
-    int splits, from, to;
-    bool isPart;  // whether the block attends to anything
-    bool isLong;  // whether these are more than one tile a warp
-
-    __device__ __forceinline__ Span(const Arguments& a, int window, int position, int member) {
-        const int first = window > 0 && position >= window ? position - window + 1 : 0, count = position + 1 - first;
-        splits = 1, from = first, to = position + 1, isPart = true, isLong = count > blockRows;
-        if (count <= a.fullSplits || count <= DECODE_SPLIT || maximumSplits == 1) return;
-        // Parts of a fixed size without a division, or as many as there can be.
-        const bool isFull = count > DECODE_SPLIT * maximumSplits;
-        const int each = isFull ? ceilDivide(count, maximumSplits) : DECODE_SPLIT;
-        splits = isFull ? maximumSplits : ceilDivide(count, DECODE_SPLIT);
-        isPart = member < splits, isLong = each > blockRows;
-        from = first + member * each;
-        to = from + each <= position ? from + each : position + 1;
-    }
-};
-
-constexpr u32 rowElements = groups * headSize;  // of the cache; a cache has fewer than 2^32 elements
+// The tile of a block that a warp begins with: the last warp has the first, since the first warps receive q, k and v.
+APUS_DEVICE int firstTile() { return warps - 1 - static_cast<int>(threadIdx.x / 32); }
 
 // A warp's 16 positions. Keys are A operands of the scores, positions by elements: lane 4 g + q holds rows g and g + 8, of each
 // the 16-byte units q, q + 4, .. (the order of the elements is free, as long as the queries have the same). Values are A operands
@@ -75,6 +53,45 @@ struct CacheTile {
             for (int i = 0; i < headSize / 64; ++i) values[i][r] = loadCached16<once>(from + i * 64, policy);
         }
     }
+    // The same out of the ring, where a row lies in runs of 128 bytes, their units of 16 swizzled; `rows` of the round's 128 are there.
+    template <bool isKeys> __device__ __forceinline__ void take(Weights& weights, Shared& shared, int rows, int layer) {
+        const int tile = firstTile(), lane = threadIdx.x % 32, chunks = chunksOf(rows), mine = rows - tile * tileRows;
+        for (int chunk = 0; chunk < chunks; ++chunk) {
+            waitBarrier(weights.full + weights.slot * 8, weights.parity, shared, Wait::chunk, layer);
+            if (tile / chunkTiles == chunk && mine > 0) {
+                const u32 from = weights.ring + weights.slot * chunkBytes;
+#pragma unroll
+                for (int r = 0; r < (isKeys ? 2 : 4); ++r) {
+                    const int wanted = isKeys ? lane / 4 + 8 * r : lane % 4 * 2 + r % 2 + r / 2 * 8;
+                    const u32 row = tile % chunkTiles * tileRows + (wanted < mine ? wanted : mine - 1), at = from + row * 128;
+                    if constexpr (isKeys) {
+#pragma unroll
+                        for (int i = 0; i < headSize / 32; ++i)
+                            keys[r][i] = loadShared16(at + i / 2 * (chunkRows * 128) + (((lane % 4 + i % 2 * 4) ^ (row & 7)) << 4));
+                    } else {
+#pragma unroll
+                        for (int i = 0; i < headSize / 64; ++i) values[i][r] = loadShared16(at + i * (chunkRows * 128) + (((lane / 4) ^ (row & 7)) << 4));
+                    }
+                }
+            }
+            __syncwarp();
+            if (lane == 0) barrierArrive(weights.empty + weights.slot * 8);
+            if (++weights.slot == ringSlots) weights.slot = 0, weights.parity ^= 1;
+        }
+        if (mine <= 0) {
+            if constexpr (isKeys) {
+#pragma unroll
+                for (int r = 0; r < 2; ++r)
+#pragma unroll
+                    for (int i = 0; i < headSize / 32; ++i) keys[r][i] = {0, 0, 0, 0};
+            } else {
+#pragma unroll
+                for (int r = 0; r < 4; ++r)
+#pragma unroll
+                    for (int i = 0; i < headSize / 64; ++i) values[i][r] = {0, 0, 0, 0};
+            }
+        }
+    }
     __device__ __forceinline__ void clear() {
 #pragma unroll
         for (int r = 0; r < 2; ++r)
@@ -86,19 +103,19 @@ struct CacheTile {
             for (int i = 0; i < headSize / 64; ++i) values[i][r] = {0, 0, 0, 0};
     }
     // The token's own key and value do not come from the cache.
-    __device__ __forceinline__ void insert(const Shared& shared, int row) {
+    __device__ __forceinline__ void insert(const u16* key, const u16* value, int row) {
         const int lane = threadIdx.x % 32;
 #pragma unroll
         for (int r = 0; r < 2; ++r)
             if (lane / 4 + 8 * r == row) {
 #pragma unroll
-                for (int i = 0; i < headSize / 32; ++i) keys[r][i] = *reinterpret_cast<const Vec4*>(shared.key + lane % 4 * 8 + i * 32);
+                for (int i = 0; i < headSize / 32; ++i) keys[r][i] = *reinterpret_cast<const Vec4*>(key + lane % 4 * 8 + i * 32);
             }
 #pragma unroll
         for (int r = 0; r < 4; ++r)
             if (lane % 4 * 2 + r % 2 + r / 2 * 8 == row) {
 #pragma unroll
-                for (int i = 0; i < headSize / 64; ++i) values[i][r] = *reinterpret_cast<const Vec4*>(shared.value + lane / 4 * 8 + i * 64);
+                for (int i = 0; i < headSize / 64; ++i) values[i][r] = *reinterpret_cast<const Vec4*>(value + lane / 4 * 8 + i * 64);
             }
     }
 };
@@ -121,10 +138,25 @@ struct HeadNorm {
     }
 };
 
+// The packets of the vector of this warp, asked for before they can be known to be there: most are by the time they are looked at.
+struct HeadPackets {
+    Vec4 packets[headParts];
+
+    APUS_DEVICE const u8* from(const u8* exchange) {
+        const u32 vector = threadIdx.x / 32, lane = threadIdx.x % 32;
+        return exchange + (inputAt + (blockIdx.x / members * (headsPerGroup + 2) + vector) * (headSize / 4) + lane) * 16;
+    }
+    __device__ __forceinline__ void request(const u8* exchange) {
+        if (threadIdx.x >= (headsPerGroup + 2) * 32 || threadIdx.x % 32 * 4 >= headSize) return;
+#pragma unroll
+        for (int e = 0; e < headParts; ++e) packets[e] = loadPacket(from(exchange) + e * 512);
+    }
+};
+
 // Reads q, k, v of this token, norms and rotates them, and leaves them in shared memory.
-APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, u32 tag, int layer,
+APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, HeadPackets& early, u32 tag, int layer,
                               const HeadNorm& norm, u16* keys, u16* values, int position, int rope) {
-    const int vector = threadIdx.x / 32, lane = threadIdx.x % 32, group = blockIdx.x / members, member = blockIdx.x % members;
+    const int vector = threadIdx.x / 32, lane = threadIdx.x % 32, member = blockIdx.x % members;
     constexpr int each = headParts, half = headSize / 2;
     const bool active = lane * 4 < headSize;
     if (vector < headsPerGroup + 2) {
@@ -133,12 +165,10 @@ APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, u32 tag, int l
         Float2 turnBy[4];
 #pragma unroll
         for (int j = 0; j < 4; ++j) turnBy[j] = shared.rope[rope][(lane * 4 + j) % half];
-        const u8* at = exchange + (inputAt + (group * (headsPerGroup + 2) + vector) * (headSize / 4) + lane) * 16;
-        Vec4 packets[each];
         if (active) {
-            receive<Packet4>(packets, at, 512, tag, shared, Wait::input, layer);
+            confirm<Packet4>(early.packets, HeadPackets::from(exchange), 512, tag, shared, Wait::input, layer);
 #pragma unroll
-            for (int e = 0; e < each; ++e) Packet4::unpack(v[e], packets[e]);
+            for (int e = 0; e < each; ++e) Packet4::unpack(v[e], early.packets[e]);
         }
         __syncwarp();
         if (!isValue) {
@@ -187,20 +217,80 @@ APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, u32 tag, int l
     }
 }
 
+// What a warp multiplies by in the output product, and so all that it has to know of the result: `warpColumns` columns, of one head.
+constexpr int warpColumns = Output::columnBlocks * 16, laneColumns = warpColumns > 32 ? warpColumns / 32 : 1;
+static_assert(headSize % warpColumns == 0, "the columns of a warp belong to one head");
+APUS_DEVICE bool hasColumns(int warp) { return warps * warpColumns == groupHeadSize || warp * warpColumns < groupHeadSize; }
+
+// Merges the warps' parts of this warp's columns, without a branch: all reads are under way at once. Lane l gets columns
+// l * laneColumns and on, normed, and the logarithm of the sum.
+template <int count> APUS_DEVICE void merge(const Parts<count>& parts, float (&out)[laneColumns], float& logSum) {
+    const u32 thread = threadIndex(), first = thread / 32 * warpColumns, column = first + thread % 32 * laneColumns % warpColumns, head = first / headSize;
+    float v[count][laneColumns];
+#pragma unroll
+    for (int p = 0; p < count; ++p)
+#pragma unroll
+        for (int j = 0; j < laneColumns; ++j) v[p][j] = parts.values[p][column + j];
+    // Every eighth lane has the same part: its factor is made once.
+    const float most = parts.most[head][thread % count];
+    float sum = parts.sums[head][thread % count], largest = most;
+#pragma unroll
+    for (int offset = 1; offset < count; offset *= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
+    const float factor = exp2Fast(most - largest);
+    sum *= factor;
+    float factors[count];
+#pragma unroll
+    for (int p = 0; p < count; ++p) factors[p] = __shfl_sync(0xffffffffu, factor, p);
+#pragma unroll
+    for (int offset = 1; offset < count; offset *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+    const float inverse = sum > 0.0f ? reciprocalFast(sum) : 0.0f;
+#pragma unroll
+    for (int j = 0; j < laneColumns; ++j) {
+        float sums[2] = {};
+#pragma unroll
+        for (int p = 0; p < count; ++p) sums[p % 2] += factors[p] * v[p][j];
+        out[j] = (sums[0] + sums[1]) * inverse;
+    }
+    logSum = sum > 0.0f ? largest + log2Fast(sum) : nothing;
+}
+
+// Four elements of a part, 22 bits each, and the logarithm of its sum.
+struct SplitPacket {
+    APUS_DEVICE Vec4 pack(const float (&v)[4], float logSum, u32 tag) {
+        const u32 half = roundingOf((v[0] + v[1]) + (v[2] + v[3]), 0x200);
+        const u32 d = (asBits(v[3]) + half) >> 10;  // 22 bits, ten to each of two words, two to the third
+        return {((asBits(v[0]) + half) & ~0x3ffu) | (d & 0x3ff), ((asBits(v[1]) + half) & ~0x3ffu) | (d >> 10 & 0x3ff),
+                ((asBits(v[2]) + half) & ~0x3ffu) | d >> 20 | tag << 2, asBits(logSum)};
+    }
+    APUS_DEVICE u32 mismatch(Vec4 p, u32 tag) { return (p.z ^ tag << 2) & 0x3fc; }
+    APUS_DEVICE void unpack(float (&v)[4], Vec4 p) {
+        v[0] = asFloat(p.x & ~0x3ffu);
+        v[1] = asFloat(p.y & ~0x3ffu);
+        v[2] = asFloat(p.z & ~0x3ffu);
+        v[3] = asFloat((p.x & 0x3ff) << 10 | (p.y & 0x3ff) << 20 | p.z << 30);
+    }
+};
+
 // The block's positions, 16 a warp at a time; the warps' parts go to shared memory.
 // Scores and results have two columns a query head: lane 4 g + q gets head q's, the rounded vector's and the rest's.
-template <bool isLong>
-APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const u16* keys, const u16* values, int position) {
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = lane % 4, row = lane / 4, end = span.to < position ? span.to : position;
-    int first = span.from + warp * tileRows;
-    if (first >= span.to) {
+template <Run run>
+APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const u16* keys, const u16* values, int position, Weights& weights, int layer) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = lane % 4, row = lane / 4;
+    constexpr bool isLong = run == Run::tiles, throughRing = isLong && hasRing;
+    // The last row of the cache was written by the step before, which the ring runs ahead of: it comes another way.
+    const int filled = throughRing ? position - 1 : position, end = span.to < filled ? span.to : filled;
+    int first = span.from + firstTile() * tileRows;
+    const bool isIdle = first >= span.to;
+    if (!throughRing && isIdle) {
         if (lane < headsPerGroup) shared.attended.most[lane][warp] = nothing, shared.attended.sums[lane][warp] = 0.0f;
         return;
     }
     const u64 policy = streamOnce();
     float largest = nothing, sum = 0.0f, out[ceilDivide(headSize, 128)][8][4] = {};
+    int round = span.from;
     const auto step = [&](int first) {
-        if (position - first < tileRows) tile.insert(shared, position - first);
+        if (position - first < tileRows) tile.insert(shared.key, shared.value, position - first);
+        if (throughRing && position - 1 - first < tileRows && position > first) tile.insert(shared.lastKey, shared.lastValue, position - 1 - first);
         float scores[2][4] = {};
 #pragma unroll
         for (int i = 0; i < headSize / 32; ++i) {
@@ -210,7 +300,8 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
             mma(scores[1], {tile.keys[0][i].z, tile.keys[1][i].z, tile.keys[0][i].w, tile.keys[1][i].w}, {q.z, q.w});
         }
         const int next = first + blockRows;
-        if (isLong && next < end) tile.template loadKeys<true>(keys, next, end, policy);
+        if (throughRing && round + blockRows < span.to) tile.template take<true>(weights, shared, end - round - blockRows, layer);
+        if (isLong && !throughRing && next < end) tile.template loadKeys<true>(keys, next, end, policy);
         float low = (scores[0][0] + scores[1][0]) + (scores[0][1] + scores[1][1]);
         float high = (scores[0][2] + scores[1][2]) + (scores[0][3] + scores[1][3]);
         if (first + row >= span.to) low = -INFINITY_F;
@@ -247,11 +338,28 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
                 }
                 mma(out[i][j], {pair(0, 0), pair(1, 0), pair(0, 2), pair(1, 2)}, p);
             }
-        if (isLong && next < end) tile.template loadValues<true>(values, next, end, policy);
+        if (throughRing && round + blockRows < span.to) tile.template take<false>(weights, shared, end - round - blockRows, layer);
+        if (isLong && !throughRing && next < end) tile.template loadValues<true>(values, next, end, policy);
     };
-    if constexpr (isLong)
+    if constexpr (throughRing) {
+        tile.template take<true>(weights, shared, end - span.from, layer);
+        tile.template take<false>(weights, shared, end - span.from, layer);
+        for (; round < span.to; round += blockRows, first += blockRows) {
+            if (first < span.to) {
+                step(first);
+            } else if (round + blockRows < span.to) {
+                tile.template take<true>(weights, shared, end - round - blockRows, layer);
+                tile.template take<false>(weights, shared, end - round - blockRows, layer);
+            }
+        }
+    } else if constexpr (isLong) {
         for (; first < span.to; first += blockRows) step(first);
+    }
     else step(first);
+    if (throughRing && isIdle) {
+        if (lane < headsPerGroup) shared.attended.most[lane][warp] = nothing, shared.attended.sums[lane][warp] = 0.0f;
+        return;
+    }
 #pragma unroll
     for (int offset = 4; offset < 32; offset *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
     if (head >= headsPerGroup) return;
@@ -267,118 +375,136 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
     if (row == 0) shared.attended.most[head][warp] = largest, shared.attended.sums[head][warp] = sum;
 }
 
-// Merges parts, without a branch: all reads are under way at once. Thread t < mergeThreads gets elements 4 t and on, normed, and the
-// logarithm of the sum.
-template <int count> APUS_DEVICE void merge(const Parts<count>& parts, float (&out)[4], float& logSum) {
-    const int element = threadIdx.x * 4, head = element / headSize;
-    float most[count], sums[count], largest = nothing, sum = 0.0f;
-    Float4 v[count];
+// Publishes the warp's columns of the block's part at `parts`, those of the group.
+APUS_DEVICE void publishPart(u8* parts, const float (&out)[laneColumns], float logSum, u32 tag) {
+    const u32 thread = threadIndex(), lane = thread % 32;
+    float v[4];
 #pragma unroll
-    for (int p = 0; p < count; ++p) {
-        most[p] = parts.most[head][p], sums[p] = parts.sums[head][p];
-        v[p] = *reinterpret_cast<const Float4*>(parts.values[p] + element);
-    }
-#pragma unroll
-    for (int p = 0; p < count; ++p) largest = fmaxf(largest, most[p]);
-    out[0] = out[1] = out[2] = out[3] = 0.0f;
-#pragma unroll
-    for (int p = 0; p < count; ++p) {
-        const float factor = exp2Fast(most[p] - largest);
-        sum += factor * sums[p];
-        out[0] += factor * v[p].x;
-        out[1] += factor * v[p].y;
-        out[2] += factor * v[p].z;
-        out[3] += factor * v[p].w;
-    }
-    const float inverse = sum > 0.0f ? reciprocalFast(sum) : 0.0f;
-    out[0] *= inverse, out[1] *= inverse, out[2] *= inverse, out[3] *= inverse;
-    logSum = sum > 0.0f ? largest + log2Fast(sum) : nothing;
+    for (int j = 0; j < 4; ++j)
+        v[j] = laneColumns == 4 ? out[j % laneColumns] : __shfl_sync(0xffffffffu, out[j % laneColumns], (lane * 4 + j) / laneColumns % 32);
+    if (lane * 4 < warpColumns)
+        storePacket(parts + (blockIndex() % members * splitPackets + thread / 32 * (warpColumns / 4) + lane) * 16, SplitPacket::pack(v, logSum, tag));
 }
 
-// Four elements of a part, 22 bits each, and the logarithm of its sum.
-struct SplitPacket {
-    APUS_DEVICE Vec4 pack(const float (&v)[4], float logSum, u32 tag) {
-        const u32 d = roundedBits(v[3], 0x200) >> 10;  // 22 bits, ten to each of two words, two to the third
-        return {(roundedBits(v[0], 0x200) & ~0x3ffu) | (d & 0x3ff), (roundedBits(v[1], 0x200) & ~0x3ffu) | (d >> 10 & 0x3ff),
-                (roundedBits(v[2], 0x200) & ~0x3ffu) | d >> 20 | tag << 2, asBits(logSum)};
-    }
-    APUS_DEVICE u32 mismatch(Vec4 p, u32 tag) { return (p.z ^ tag << 2) & 0x3fc; }
-    APUS_DEVICE void unpack(float (&v)[4], Vec4 p) {
-        v[0] = asFloat(p.x & ~0x3ffu);
-        v[1] = asFloat(p.y & ~0x3ffu);
-        v[2] = asFloat(p.z & ~0x3ffu);
-        v[3] = asFloat((p.x & 0x3ff) << 10 | (p.y & 0x3ff) << 20 | p.z << 30);
-    }
-};
-
-// The whole of it: from the exchanged q, k, v to the B operand of the output product.
-template <bool isLong> APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, const HeadNorm& norm,
-                           u16* keys, u16* values, int position, const LayerInfo& info, const Span& span, CacheTile& tile) {
-    const int member = blockIdx.x % members;
-    const int element = threadIdx.x * 4;
-    float out[4], logSum;
-    if (span.isPart) {
-        receiveHeads(shared, exchange, tag, layer, norm, keys, values, position, info.rope);
-        syncConsumers();
-        attend<isLong>(shared, span, tile, keys, values, position);
-        syncConsumers();
-        if (threadIdx.x < mergeThreads) merge(shared.attended, out, logSum);
-    }
-    if (span.splits > 1) {
-        u8* parts = exchange + (splitAt + blockIndex() / members * (maximumSplits * splitPackets)) * 16;
-        // Few packets, so the readers look at them without a hint.
-        if (span.isPart && threadIdx.x < mergeThreads)
-            storePacket(parts + (member * splitPackets + threadIdx.x) * 16, SplitPacket::pack(out, logSum, tag));
-        if (threadIdx.x < mergeThreads * mergeParts) {
-            const int thread = threadIndex(), part = thread / mergeThreads, t = thread % mergeThreads, head = t * 4 / headSize;
-            constexpr int each = ceilDivide(maximumSplits, mergeParts), ahead = each < 4 ? each : 4, stride = mergeParts * splitPackets * 16;
-            const u8* from = parts + (part * splitPackets + t) * 16;
-            float largest = nothing, sum = 0.0f, o[4] = {};
-            for (int left = span.splits - part; left > 0; left -= ahead * mergeParts, from += ahead * stride) {
-                Vec4 packets[ahead];
+// Reads the parts of this warp's columns from all blocks of the group that have one. putPair(column, x, y) gets their sum, a pair a call.
+template <class PutPair>
+APUS_DEVICE void join(Shared& shared, const u8* exchanged, int parts, u32 tag, int layer, PutPair putPair) {
+    constexpr int packetColumns = warpColumns / 4, partLanes = 32 / packetColumns;
+    constexpr int each = ceilDivide(maximumSplits, partLanes), ahead = each < 8 ? each : 4;
+    const u32 thread = threadIndex(), warp = thread / 32, packet = thread % packetColumns, lanePart = thread % 32 / packetColumns;
+    const u8* from = exchanged + (lanePart * splitPackets + warp * packetColumns + packet) * 16;
+    constexpr int stride = partLanes * splitPackets * 16;
+    float largest = nothing, sum = 0.0f, o[4] = {};
+    for (int left = parts - static_cast<int>(lanePart); ; left -= ahead * partLanes, from += ahead * stride) {
+        Vec4 packets[ahead];
 #pragma unroll
-                for (int i = 0; i < ahead; ++i)
-                    if (i * mergeParts < left) packets[i] = loadPacket(from + i * stride);
-                Patience patience;
-                for (bool wrong = true; wrong && !patience.isOver(shared, Wait::split, layer);) {
-                    wrong = false;
+        for (int i = 0; i < ahead; ++i)
+            if (i * partLanes < left) packets[i] = loadPacket(from + i * stride);
+        Patience patience;
+        for (bool wrong = true; wrong && !patience.isOver(shared, Wait::split, layer);) {
+            wrong = false;
 #pragma unroll
-                    for (int i = 0; i < ahead; ++i)
-                        if (i * mergeParts < left && SplitPacket::mismatch(packets[i], tag) != 0) {
-                            wrong = true;
-                            packets[i] = loadPacket(from + i * stride);
-                        }
+            for (int i = 0; i < ahead; ++i)
+                if (i * partLanes < left && SplitPacket::mismatch(packets[i], tag) != 0) {
+                    wrong = true;
+                    packets[i] = loadPacket(from + i * stride);
                 }
-                float most = largest;
-#pragma unroll
-                for (int i = 0; i < ahead; ++i)
-                    if (i * mergeParts < left) most = fmaxf(most, asFloat(packets[i].w));
-                const float fade = exp2Fast(largest - most);
-                largest = most, sum *= fade;
-#pragma unroll
-                for (int j = 0; j < 4; ++j) o[j] *= fade;
-#pragma unroll
-                for (int i = 0; i < ahead; ++i) {
-                    if (i * mergeParts >= left) continue;
-                    float v[4];
-                    SplitPacket::unpack(v, packets[i]);
-                    const float factor = exp2Fast(asFloat(packets[i].w) - most);
-                    sum += factor;
-#pragma unroll
-                    for (int j = 0; j < 4; ++j) o[j] += factor * v[j];
-                }
-            }
-            *reinterpret_cast<Float4*>(shared.joined.values[part] + t * 4) = {o[0], o[1], o[2], o[3]};
-            if (t * 4 % headSize == 0) shared.joined.most[head][part] = largest, shared.joined.sums[head][part] = sum;
         }
+        float logs[ahead], most = largest;
+#pragma unroll
+        for (int i = 0; i < ahead; ++i) {
+            logs[i] = i * partLanes < left ? asFloat(packets[i].w) : nothing;
+            most = fmaxf(most, logs[i]);
+        }
+        if constexpr (each > ahead) {
+            const float fade = exp2Fast(largest - most);
+            sum *= fade;
+#pragma unroll
+            for (int j = 0; j < 4; ++j) o[j] *= fade;
+        } else {
+#pragma unroll
+            for (int offset = packetColumns; offset < 32; offset *= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
+        }
+        largest = most;
+#pragma unroll
+        for (int i = 0; i < ahead; ++i) {
+            float v[4];
+            SplitPacket::unpack(v, packets[i]);
+            const float factor = exp2Fast(logs[i] - most);
+            sum += factor;
+#pragma unroll
+            for (int j = 0; j < 4; ++j)
+                if (i * partLanes < left) o[j] += factor * v[j];
+        }
+        if (each <= ahead || left - static_cast<int>(partLanes * ahead) + static_cast<int>(lanePart) <= 0) break;
+    }
+    if constexpr (each > ahead && partLanes > 1) {
+        float most = largest;
+#pragma unroll
+        for (int offset = packetColumns; offset < 32; offset *= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
+        const float fade = exp2Fast(largest - most);
+        sum *= fade;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) o[j] *= fade;
+    }
+#pragma unroll
+    for (int offset = packetColumns; offset < 32; offset *= 2) {
+        sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) o[j] += __shfl_xor_sync(0xffffffffu, o[j], offset);
+    }
+    const float inverse = sum > 0.0f ? reciprocalFast(sum) : 0.0f;
+    const int column = warp * warpColumns + packet * 4;
+    if (lanePart == 0) putPair(column, o[0] * inverse, o[1] * inverse);
+    if (lanePart == (partLanes > 1 ? 1 : 0)) putPair(column + 2, o[2] * inverse, o[3] * inverse);
+}
+
+// The whole of it: from the exchanged q, k, v to the B operand of the output product, of which every warp makes its own part.
+// `meanwhile` is done where there is something to wait for.
+template <Run run, class Meanwhile>
+APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, const HeadNorm& norm, u16* keys, u16* values, int position,
+                           const LayerInfo& info, const Span& span, CacheTile& tile, Weights& weights, Meanwhile meanwhile) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    u8* parts = exchange + (splitAt + blockIndex() / members * (maximumSplits * splitPackets)) * 16;
+    HeadPackets early;
+    if (run == Run::whole) {
+        if (headSize <= 128) early.request(exchange);
+        meanwhile();
+    }
+    float out[laneColumns], logSum;
+    if (span.isPart) {
+        if (run == Run::tiles && hasRing && warp == warps - 1 && span.to >= position) {
+            const u32 row = static_cast<u32>(position - 1) * rowElements;
+            for (int unit = lane; unit < headSize / 4; unit += 32) {
+                const bool isKey = unit < headSize / 8;
+                const int at = unit % (headSize / 8) * 8;
+                *reinterpret_cast<Vec4*>((isKey ? shared.lastKey : shared.lastValue) + at) = loadCached16((isKey ? keys : values) + row + at);
+            }
+        }
+        if (run != Run::whole || headSize > 128) early.request(exchange);
+        receiveHeads(shared, exchange, early, tag, layer, norm, keys, values, position, info.rope);
         syncConsumers();
-        if (threadIdx.x < mergeThreads) merge(shared.joined, out, logSum);
+        attend<run>(shared, span, tile, keys, values, position, weights, layer);
+        syncConsumers();
+        if (hasColumns(warp)) merge(shared.attended, out, logSum);
     }
-    if (threadIdx.x < mergeThreads) {
-        putPair(shared.vector, element, out[0], out[1]);
-        putPair(shared.vector, element + 2, out[2], out[3]);
+    if (run != Run::whole && span.parts > 1) {
+        if (span.isPart && hasColumns(warp)) publishPart(parts, out, logSum, tag);
+        meanwhile();
+        // Few packets, so the readers look at them without a hint.
+        if (hasColumns(warp))
+            join(shared, parts, span.parts, tag, layer, [&](int column, float x, float y) { putPair(shared.vector, column, x, y); });
+    } else {
+        if (run != Run::whole) meanwhile();
+        if (!hasColumns(warp) || lane * laneColumns >= warpColumns) return;
+        const u32 thread = threadIndex(), column = thread / 32 * warpColumns + thread % 32 * laneColumns;
+        if constexpr (laneColumns == 1) {
+            putOne(shared.vector, column, out[0]);
+        } else {
+#pragma unroll
+            for (int j = 0; j < laneColumns; j += 2) putPair(shared.vector, column + j, out[j], out[j + 1]);
+        }
     }
-    syncConsumers();
 }
 
 }  // namespace apus

@@ -8,7 +8,7 @@
 // memory, held up by nothing but full slots. While a block waits for an exchange its next weights already lie in registers.
 //
 // A layer has four exchanges between blocks, two of them inside a group only: q, k, v (group); attended rows (all); activations
-// (feed group); down rows (all). Long contexts add one (group) to merge the parts of the attention. Exchange.cuh has their form.
+// (feed group); down rows (all). Contexts of more than some positions add one (group) to merge the parts of the attention. Exchange.cuh has their form.
 // The areas need no second buffer: between two uses of one lies an exchange of all blocks, behind which nobody reads it any more.
 //
 // Roof: the bytes of all weights and of the cache, once a token, at the device's read bandwidth.
@@ -125,6 +125,10 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
     syncConsumers();
 }
 
+// Warps of a block that count its arrival.
+constexpr int outputWriters = Publishing<Packet6, outputUnits, unitRows>::writers, downWriters = Publishing<Packet6, 1, unitRows>::writers;
+constexpr int gatedWriters = Publishing<Packet6, 1, pairs>::writers;
+
 [[maybe_unused]] APUS_DEVICE void consume(Shared& shared, const Arguments& a, Weights weights) {
     const int member = blockIdx.x % members;
     u8* exchange = a.exchange;
@@ -138,10 +142,6 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
     Residual residual;
     for (int step = 0; step < a.steps; ++step) {
         const int position = a.position + step;
-        // Asked for early, since host memory is far.
-        u32 asked = 0;
-        if (blockIdx.x == 0 && threadIdx.x == 0 && a.stop != nullptr) asked = *reinterpret_cast<const volatile u32*>(a.stop);
-        const int given = step + 1 < a.forcedCount ? a.forced[step + 1] : -1;
         rotations(shared, a, position);
         // Norm weights are asked for a product ahead of their use: under the stream of weights a load takes microseconds.
         SlotNorm attentionNorm[slotsPerThread];
@@ -158,7 +158,7 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
             factors.load(a.norms, layer, blockIdx.x);
             if (layer == 0) residual.embed(a, token);
             else
-                residual.add<feedGroups>(shared, exchange + addedAt * 16, addedCounter, turn, tag, Wait::added, layer,
+                residual.add<feedGroups, downWriters>(shared, exchange + addedAt * 16, addedCounter, turn, tag, Wait::added, layer,
                                          norms - layerNorms + 3 * normSlots);
             factors.put(shared, layer);
             residual.spread<false>(shared, attentionNorm);
@@ -174,19 +174,20 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
 
             const Span span(a, info.window, position, member);
             CacheTile tile;
-            const int firstRow = span.from + threadIdx.x / 32 * tileRows, endRow = span.to < position ? span.to : position;
-            if (span.isPart && firstRow < span.to) {
+            const int firstRow = span.from + firstTile() * tileRows, endRow = span.to < position ? span.to : position;
+            if (span.isPart && firstRow < span.to && !(hasRing && span.run == Run::tiles)) {
                 if (firstRow < endRow) tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
                 else tile.clear();
             }
             Preloaded<Output, DECODE_OUTPUT_PRELOAD> outputWeights;
-            if (span.isLong) {
-                attention<true>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile);
-                outputWeights.load(weights, shared, layer);
-            } else {
-                outputWeights.load(weights, shared, layer);
-                attention<false>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile);
-            }
+            const auto loadOutput = [&] { outputWeights.load(weights, shared, layer); };
+            if (span.run == Run::whole)
+                attention<Run::whole>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile, weights, loadOutput);
+            else if (span.run == Run::part)
+                attention<Run::part>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile, weights, loadOutput);
+            else
+                attention<Run::tiles>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile, weights, loadOutput);
+            __syncwarp();
             multiply<Output>(outputWeights, weights, shared, layer, [] {});
             syncConsumers();
             const u32 block = blockIndex();
@@ -199,7 +200,7 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
             Preloaded<Gated, DECODE_PRELOAD> gatedWeights;
             constexpr int earlyChunks = DECODE_EARLY_PRELOAD / chunkFragments;
             gatedWeights.load<0, earlyChunks>(weights, shared, layer);
-            residual.add<groups>(shared, exchange + attendedAt * 16, attendedCounter, turn, tag, Wait::attended, layer, norms + 2 * normSlots);
+            residual.add<groups, outputWriters>(shared, exchange + attendedAt * 16, attendedCounter, turn, tag, Wait::attended, layer, norms + 2 * normSlots);
             gatedWeights.load<earlyChunks>(weights, shared, layer);
             residual.spread<false>(shared, gatedNorm);
             syncConsumers();
@@ -218,7 +219,7 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
 
             Preloaded<Down, DECODE_PRELOAD> downWeights;
             downWeights.load(weights, shared, layer);
-            if (gatedHint) waitHintAll(gatedCounter, turn * feedMembers - DECODE_GATED_EARLY, shared, Wait::gated, layer);
+            if (gatedHint) waitHintAll(gatedCounter, (turn * feedMembers - DECODE_GATED_EARLY) * gatedWriters, shared, Wait::gated, layer);
             for (int packet = threadIndex(); packet < feedMembers * gatedPackets; packet += consumers) {
                 const u8* at = exchange + (gatedAt + feedGroup * (feedMembers * gatedPackets) + packet) * 16;
                 Vec4 p[1];
@@ -243,13 +244,17 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
                                                 addedCounter, [&](int row) { return rowSum(shared, row) * factor(shared, layer, downScales + row); });
         }
         const int layer = layerCount;
-        residual.add<feedGroups>(shared, exchange + addedAt * 16, addedCounter, turn, tag, Wait::added, layer, norms - layerNorms + 3 * normSlots);
+        residual.add<feedGroups, downWriters>(shared, exchange + addedAt * 16, addedCounter, turn, tag, Wait::added, layer, norms - layerNorms + 3 * normSlots);
         residual.spread<true>(shared, attentionNorm);
         residual.putSquares(shared);
         // A block that has given up has no part in the choice.
         if (syncAny(shared.dead != 0)) return;
 
         if (member == 0) fenceGrid();
+        // Asked for ahead of the head, since host memory is far.
+        u32 asked = 0;
+        if (blockIdx.x == 0 && threadIdx.x == 0 && a.stop != nullptr) asked = *reinterpret_cast<const volatile u32*>(a.stop);
+        const int given = step + 1 < a.forcedCount ? a.forced[step + 1] : -1;
         Choice best = {-INFINITY_F, 0x7fffffff};
         bool bad = false;
         if (step >= a.firstHead) {
@@ -266,6 +271,7 @@ APUS_DEVICE void choose(Shared& shared, const Arguments& a, u8* exchange, Choice
                 *reinterpret_cast<volatile u64*>(a.handed + step % a.handedCount) =
                     static_cast<u64>(step + 1) << 32 | static_cast<u32>(flags & 2 ? -1 : chosen);
         }
+        if (threadIdx.x == 0) shared.stepsDone = step + 1;
         bool isOver = flags != 0 || syncAny(shared.dead != 0);
         token = given >= 0 ? given : chosen;
         if (given < 0)
@@ -312,7 +318,7 @@ __device__ u32 apus_decode_lookup[] = {Area::lookupAt * 16, sizeof(Lookup), posi
 #endif
 }
 
-extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __grid_constant__ Arguments a) {
+extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __grid_constant__ Arguments a, const __grid_constant__ TensorMap cacheMap) {
     extern __shared__ __align__(1024) u8 memory[];
     Shared* place = opaque(reinterpret_cast<Shared*>(memory + (hasRing ? ringSlots * chunkBytes : 0)));
     __builtin_assume(__isShared(place));
@@ -337,6 +343,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
     if (threadIdx.x == 0) {
         shared.dead = 0;
         shared.finished = 0;
+        shared.stepsDone = 0;
         if constexpr (hasRing) {
             for (int i = 0; i < ringSlots; ++i) {
                 barrierInit(full + i * 8, 1);
@@ -349,7 +356,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
     if constexpr (hasRing) {
         if (threadIdx.x >= consumers) {
             registersShrink<24>();
-            if (threadIdx.x == consumers) produce(shared, a, ring, full, empty);
+            if (threadIdx.x == consumers) produce(shared, a, cacheMap, ring, full, empty);
         } else {
             registersGrow<240>();
             DECODE_CONSUME(shared, a, Weights{ring, full, empty});

@@ -1,6 +1,6 @@
 // The weights' way from memory to the tensor cores, and the products of a layer.
 #pragma once
-#include "Decode/State.cuh"
+#include "Decode/Span.cuh"
 
 namespace apus {
 
@@ -12,6 +12,11 @@ APUS_DEVICE u64 streamOnce() {
 APUS_DEVICE void loadBytes(u32 destination, const void* source, u32 bytes, u32 barrier, u64 policy) {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
                      destination), "l"(source), "r"(bytes), "r"(barrier), "l"(policy) : "memory");
+}
+APUS_DEVICE void loadCacheTile(u32 destination, const TensorMap& map, u32 barrier, int element, int head, int row, int tensor, u64 policy) {
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(
+            destination), "l"(reinterpret_cast<u64>(&map)), "r"(barrier), "r"(element), "r"(head), "r"(row), "r"(tensor), "l"(policy) : "memory");
 }
 APUS_DEVICE Vec4 loadWeights16(const void* p, u64 policy) {
     Vec4 v;
@@ -120,13 +125,19 @@ struct Weights {
     }
 };
 
+// So many cached positions are brought into the L2 a layer ahead: fewer stay there from step to step, more come through the ring.
+#ifndef DECODE_PREFETCH  // the most of them
+#define DECODE_PREFETCH (isPlain ? longRows * maximumSplits : 4096)
+#endif
+constexpr int prefetchLeast = isPlain ? 256 : 0, prefetchMost = DECODE_PREFETCH;
+
 // Keeps the ring full: all chunks of all steps in order, as far as slots and the bound on what is in flight allow. One thread.
-APUS_DEVICE void produce(Shared& shared, const Arguments& a, u32 ring, u32 full, u32 empty) {
+APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& map, u32 ring, u32 full, u32 empty) {
     const u64 policy = streamOnce();
     u32 slot = 0, parity = 1, lateSlot = 0, lateParity = 0;  // late: the oldest chunk that may still be on its way
     int flying = 0;
     u32 last = ticks();
-    const auto issue = [&](const u8* source, int limit, int layer) {
+    const auto issue = [&](const u8* source, int limit, bool isPaced, int row = 0, int rows = 0) {
         for (; flying >= limit; --flying) {
             while (!barrierTry(full + lateSlot * 8, lateParity))
                 if (shared.dead) return false;
@@ -136,12 +147,23 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, u32 ring, u32 full,
         while (!barrierTry(empty + slot * 8, parity))
             if (shared.dead || shared.finished) return false;
         if (shared.dead || shared.finished) return false;
-        if (DECODE_PACE > 0 && layer < layerCount) {
+        if (DECODE_PACE > 0 && isPaced) {
             while (static_cast<i32>(ticks() - last) < DECODE_PACE) {}
             last = ticks();
         }
-        barrierExpect(full + slot * 8, chunkBytes);
-        loadBytes(ring + slot * chunkBytes, source, chunkBytes, full + slot * 8, policy);
+        const u32 to = ring + slot * chunkBytes, barrier = full + slot * 8;
+        if (rows == 0) {
+            barrierExpect(barrier, chunkBytes);
+            loadBytes(to, source, chunkBytes, barrier, policy);
+        } else {
+            const int boxes = ceilDivide(rows, boxRows), tensor = static_cast<int>(reinterpret_cast<u64>(source));
+            barrierExpect(barrier, boxes * (boxRows * rowBytes));
+            for (int box = 0; box < boxes; ++box)
+#pragma unroll
+                for (int part = 0; part < headSize / 64; ++part)
+                    loadCacheTile(to + part * (chunkRows * 128) + box * (boxRows * 128), map, barrier, part * 64, blockIdx.x / members, row + box * boxRows,
+                                  tensor, policy);
+        }
         if (++slot == ringSlots) slot = 0, parity ^= 1;
         ++flying;
         return true;
@@ -149,29 +171,47 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, u32 ring, u32 full,
     // Part `chunk` of the block's share of a layer's cache rows, into the L2 while the layer before is at work.
     const auto prefetch = [&](int layer, int position, int chunk) {
         const int window = shared.infos[layer].window, first = window > 0 && position >= window ? position - window + 1 : 0;
-        const int count = position - first <= DECODE_PREFETCH ? position - first : 0, each = ceilDivide(count, blocks * layerChunks);
-        const int from = first + (static_cast<int>(blockIdx.x) * layerChunks + chunk) * each;
+        const int count = position - first <= prefetchMost && position - first > prefetchLeast ? position - first : 0;
+        const int each = ceilDivide(count, blocks * layerChunks), from = first + (static_cast<int>(blockIdx.x) * layerChunks + chunk) * each;
         const int rows = first + count - from < each ? first + count - from : each;
         if (rows <= 0) return;
-        constexpr int rowBytes = groups * headSize * 2;
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-            asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(a.cache[2 * layer + half] + static_cast<i64>(from) * (groups * headSize)),
-                         "r"(rows * rowBytes) : "memory");
+            asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(a.cache[2 * layer + half] + static_cast<i64>(from) * rowElements),
+                         "r"(rows * static_cast<int>(rowElements) * 2) : "memory");
     };
     bool going = true;
+    int stepsSeen = 0;
     for (int step = 0; going && step < a.steps; ++step) {
         const u8* source = a.layers + static_cast<i64>(blockIdx.x) * layerChunks * chunkBytes;
         for (int layer = 0; going && layer < layerCount; ++layer) {
+            const Span span(a, shared.infos[layer].window, a.position + step, blockIdx.x % members);
+            const bool isLong = isPlain && span.run == Run::tiles;
             for (int chunk = 0; going && chunk < layerChunks; ++chunk) {
-                if (DECODE_PREFETCH > 0 && layer + 1 < layerCount) prefetch(layer + 1, a.position + step, chunk);
-                going = issue(source + chunk * chunkBytes, DECODE_FLIGHT, layer);
+                if (layer + 1 < layerCount) prefetch(layer + 1, a.position + step, chunk);
+                if (chunk == Input::chunks && isLong && span.isPart) {
+                    if (stepsSeen < step) {
+                        // Behind it the rows of all steps but the last may be read; consumers bring that one row.
+                        while (going && shared.stepsDone < step - 1) going = !(shared.dead || shared.finished);
+                        asm volatile("fence.acq_rel.gpu;\n fence.proxy.async;" ::: "memory");
+                        stepsSeen = step;
+                    }
+                    const int filled = a.position + step - 1, end = span.to < filled ? span.to : filled;
+                    int count = 0;
+                    for (int first = span.from; going && first < end; first += blockRows)
+                        for (int half = 0; going && half < 2; ++half)
+                            for (int row = first; going && row < end && row < first + blockRows; row += chunkRows, ++count)
+                                going = issue(reinterpret_cast<const u8*>(static_cast<u64>(2 * layer + half)),
+                                              count < ringSlots ? DECODE_CACHE_EARLY : DECODE_CACHE_FLIGHT, false, row,
+                                              end - row < chunkRows ? end - row : chunkRows);
+                }
+                going = going && issue(source + chunk * chunkBytes, DECODE_FLIGHT, true);
             }
             source += static_cast<i64>(blocks) * layerChunks * chunkBytes;
         }
         if (step < a.firstHead) continue;
         source = a.head + static_cast<i64>(blockIdx.x) * headChunks * chunkBytes;
-        for (int chunk = 0; going && chunk < headChunks; ++chunk, source += chunkBytes) going = issue(source, DECODE_HEAD_FLIGHT, layerCount);
+        for (int chunk = 0; going && chunk < headChunks; ++chunk, source += chunkBytes) going = issue(source, DECODE_HEAD_FLIGHT, false);
     }
     // A block must not end under copies that still write to its shared memory.
     for (; flying > 0; --flying) {
@@ -324,14 +364,22 @@ APUS_DEVICE float factor(const Shared& shared, int layer, int index) {
     else return 1.0f;
 }
 
+// Packets of a warp of those that publish, and how many warps do.
+template <class Packet, int units, int count> struct Publishing {
+    static constexpr int perUnit = ceilDivide(count, Packet::values), packets = units * perUnit;
+    static constexpr bool isWhole = 32 % count == 0;  // a warp takes whole units, a row a lane
+    static constexpr int unitsPerWarp = 32 / (isWhole ? count : 32) < units ? 32 / (isWhole ? count : 32) : units;
+    static constexpr int perWarp = isWhole ? unitsPerWarp * perUnit : 32 / Packet::values;
+    static constexpr int writers = ceilDivide(packets, perWarp) < warps ? ceilDivide(packets, perWarp) : warps;
+};
+
 // Publishes `units` times `count` rows as packets at `to`, those of a unit in packets of their own; value(row) makes a row's value.
 // Warp w takes packets w * perWarp and on. Without a counter the readers look at the packets themselves: inside a group these are few.
 template <class Packet, int units, int count, bool isHinted, class Value>
 APUS_DEVICE void publish(u8* to, u32 tag, u32* counter, Value value) {
-    constexpr int perUnit = ceilDivide(count, Packet::values), packets = units * perUnit;
-    constexpr bool isWhole = 32 % count == 0;  // a warp takes whole units, a row a lane
-    constexpr int unitsPerWarp = 32 / (isWhole ? count : 32) < units ? 32 / (isWhole ? count : 32) : units;
-    constexpr int perWarp = isWhole ? unitsPerWarp * perUnit : 32 / Packet::values;
+    using P = Publishing<Packet, units, count>;
+    constexpr int perUnit = P::perUnit, packets = P::packets, unitsPerWarp = P::unitsPerWarp, perWarp = P::perWarp;
+    constexpr bool isWhole = P::isWhole;
     const u32 lane = opaque(threadIdx.x % 32);
     for (int first = threadIdx.x / 32 * perWarp; first < packets; first += warps * perWarp) {
         float gathered[Packet::values];
@@ -340,23 +388,22 @@ APUS_DEVICE void publish(u8* to, u32 tag, u32* counter, Value value) {
             const float v = lane < unitsPerWarp * count ? value(row) : 0.0f;
 #pragma unroll
             for (int j = 0; j < Packet::values; ++j) {
-                gathered[j] = __shfl_sync(0xffffffffu, v, (lane / perUnit * count + within + j) % 32);
-                if (count % Packet::values != 0 && within + j >= count) gathered[j] = 0.0f;
+                gathered[j] = __shfl_sync(0xffffffffu, v, lane / perUnit * count + within + j);  // modulo 32
+                // Only the last packet of a unit may have fewer rows.
+                if ((perUnit - 1) * Packet::values + j >= count && within + j >= count) gathered[j] = 0.0f;
             }
         } else {
             const u32 packet = first + lane / Packet::values, row = packet % perUnit * Packet::values + lane % Packet::values;
             const float v = lane < perWarp * Packet::values && packet < packets && row < count ? value(packet / perUnit * count + row) : 0.0f;
 #pragma unroll
-            for (int j = 0; j < Packet::values; ++j) gathered[j] = __shfl_sync(0xffffffffu, v, (lane * Packet::values + j) % 32);
+            for (int j = 0; j < Packet::values; ++j) gathered[j] = __shfl_sync(0xffffffffu, v, lane * Packet::values + j);
         }
         if (lane < perWarp && first + lane < packets) storePacket(to + (first + lane) * 16, Packet::pack(gathered, tag));
     }
     if constexpr (!isHinted) return;
-    // The hint comes after all warps' packets.
-    constexpr int writers = ceilDivide(packets, perWarp) < warps ? ceilDivide(packets, perWarp) : warps;
-    if constexpr (writers == 1) __syncwarp();
-    else if (threadIdx.x < writers * 32) namedSync(2, writers * 32);
-    if (threadIdx.x == 0) counterAdd(counter, 1);
+    // The hint comes after the warp's packets.
+    __syncwarp();
+    if (threadIdx.x % 32 == 0 && threadIdx.x < P::writers * 32) counterAdd(counter, 1);
 }
 
 }  // namespace apus

@@ -55,11 +55,11 @@ struct Residual {
         if (threadIdx.x % 32 == 0) shared.squares[threadIdx.x / 32] = sum;
     }
 
-    // Adds a branch whose `count` partial sums lie at `at`; `after` are the norm weights of a sandwich.
-    template <int count>
+    // Adds a branch whose `count` partial sums lie at `at`; `after` are the norm weights of a sandwich; `writers` warps of a block count.
+    template <int count, int writers>
     __device__ __forceinline__ void add(Shared& shared, const u8* at, const u32* counter, u32 turn, u32 tag, Wait where, int layer,
                                         const float* after) {
-        waitHintAll(counter, turn * blocks - DECODE_EARLY, shared, where, layer);
+        waitHintAll(counter, (turn * blocks - DECODE_EARLY) * writers, shared, where, layer);
         float branch[slotsPerThread][6];
         squares = 0.0f;
 #pragma unroll

@@ -44,7 +44,6 @@ constexpr int wideVectorBytes = Shared::vectorBytes > Down::vectorBytes ? Shared
 // Attention's parts lie where the vectors and the sums of products do, unless a vector has a rest that must stay zero.
 constexpr bool isWholeVector = hidden % 128 == 0 && pairs * feedMembers % 128 == 0;
 constexpr int productBytes = positions * (wideVectorBytes + partialFloats * 4), partBytes = positions * static_cast<int>(sizeof(Parts<warps>));
-static_assert(sizeof(Parts<mergeParts>) <= sizeof(Parts<warps>), "parts of other blocks lie where those of the warps were");
 
 // Registers for the output product's weights during the attention are there for two positions of small heads.
 constexpr bool loadsOutputEarly = positions == 2 && headSize <= 128;
@@ -70,10 +69,6 @@ struct alignas(128) Wide {
     __device__ __forceinline__ float* partial(int p) { return reinterpret_cast<float*>(area + positions * wideVectorBytes) + p * partialFloats; }
     __device__ __forceinline__ Parts<warps>& attended(int p) {
         return reinterpret_cast<Parts<warps>*>(area + (isWholeVector ? 0 : productBytes))[p];
-    }
-    // Where the parts of the warps were.
-    __device__ __forceinline__ Parts<mergeParts>& joined(int p) {
-        return reinterpret_cast<Parts<mergeParts>*>(area + (isWholeVector ? 0 : productBytes))[p];
     }
 };
 constexpr int speculationBytes = static_cast<int>(sizeof(Wide)), areaPackets = Area::packets;
@@ -480,20 +475,20 @@ APUS_DEVICE void insertAll(CacheTile& tile, const Wide& wide, int live, int posi
 
 // What a block attends to for n positions: the tiles from `from` on, for all of them together where they begin at the same place.
 template <int n> struct Spans {
-    int from, end, most;  // of all; splits at most
+    int from, end, most;  // of all; parts at most
     int to[n], splits[n];
     bool isPart, isTogether;
 
     __device__ __forceinline__ Spans(const Arguments& a, int window, int position, int member, const Turns& turns) {
         const Span first(a, window, position, member);
-        from = first.from, to[0] = first.to, splits[0] = most = first.splits, isPart = first.isPart, isTogether = true;
+        from = first.from, to[0] = first.to, splits[0] = most = first.parts, isPart = first.isPart, isTogether = true;
 #pragma unroll
         for (int p = 1; p < n; ++p) {
             to[p] = from, splits[p] = 1;
             if (!turns.has(p)) continue;
             const Span other(a, window, position + p, member);
             isTogether &= other.from == from;
-            to[p] = other.to, splits[p] = other.splits;
+            to[p] = other.to, splits[p] = other.parts;
             isPart |= other.isPart;
         }
         end = to[0];
@@ -526,7 +521,7 @@ APUS_DEVICE void attendSet(Wide& wide, int live, int set, int from, int to, int 
     const int asked = set * 4 + row / 2;  // the slot whose query the lane loads
     const int cached = end < position ? end : position;
     float largest = nothing, sum = 0.0f, out[ceilDivide(headSize, 128)][8][4] = {};
-    for (int first = from + warp * tileRows; first < end; first += blockRows) {
+    for (int first = from + firstTile() * tileRows; first < end; first += blockRows) {
         if (!isLoaded) {
             if (first < cached) tile.loadKeys(keys, first, cached), tile.loadValues(values, first, cached);
             else tile.clear();
@@ -593,43 +588,6 @@ APUS_DEVICE void attendSet(Wide& wide, int live, int set, int from, int to, int 
     if (row == 0) parts.most[head][warp] = largest, parts.sums[head][warp] = sum;
 }
 
-// merge() of Attention.cuh for elements 4 t and on.
-template <int count> APUS_DEVICE void mergeAt(const Parts<count>& parts, int t, float (&out)[4], float& logSum) {
-    const int element = t * 4, head = element / headSize;
-    float most[count], sums[count], largest = nothing, sum = 0.0f;
-    Float4 v[count];
-#pragma unroll
-    for (int p = 0; p < count; ++p) {
-        most[p] = parts.most[head][p], sums[p] = parts.sums[head][p];
-        v[p] = *reinterpret_cast<const Float4*>(parts.values[p] + element);
-    }
-#pragma unroll
-    for (int p = 0; p < count; ++p) largest = fmaxf(largest, most[p]);
-    out[0] = out[1] = out[2] = out[3] = 0.0f;
-#pragma unroll
-    for (int p = 0; p < count; ++p) {
-        const float factor = exp2Fast(most[p] - largest);
-        sum += factor * sums[p];
-        out[0] += factor * v[p].x;
-        out[1] += factor * v[p].y;
-        out[2] += factor * v[p].z;
-        out[3] += factor * v[p].w;
-    }
-    const float inverse = sum > 0.0f ? reciprocalFast(sum) : 0.0f;
-    out[0] *= inverse, out[1] *= inverse, out[2] *= inverse, out[3] *= inverse;
-    logSum = sum > 0.0f ? largest + log2Fast(sum) : nothing;
-}
-
-// body(position, thread of mergeThreads) for all positions, shared out over the block.
-template <int n, class Body> APUS_DEVICE void eachItem(int live, Body body) {
-    if constexpr (n * mergeThreads <= consumers) {
-        if (threadIdx.x < live * mergeThreads) body(static_cast<int>(threadIdx.x) / mergeThreads, static_cast<int>(threadIdx.x) % mergeThreads);
-    } else {
-#pragma unroll 1
-        for (int item = threadIdx.x; item < live * mergeThreads; item += consumers) body(item / mergeThreads, item % mergeThreads);
-    }
-}
-
 // attention() of Attention.cuh: from the exchanged q, k, v of n positions to the output product's B operand.
 template <int n>
 APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* exchange, const Turns& turns, int layer, const HeadNorm& norm, u16* keys,
@@ -641,7 +599,7 @@ APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* e
         receiveAll<n>(shared, wide, exchange, turns, layer, norm, keys, values, position, count, info.rope);
         syncConsumers();
         // The tile that is loaded serves all sets, where it is the only one. Positions that begin elsewhere go one by one.
-        bool isLoaded = spans.isTogether && spans.from + static_cast<int>(threadIdx.x / 32) * tileRows < spans.end;
+        bool isLoaded = spans.isTogether && spans.from + firstTile() * tileRows < spans.end;
         const bool isLong = spans.end - spans.from > blockRows;
 #pragma unroll 1
         for (int i = 0; i < (spans.isTogether ? sets : live * sets); ++i) {
@@ -659,76 +617,34 @@ APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* e
             isLoaded &= !isLong;
         }
         syncConsumers();
-        const auto mergeItem = [&](int p, int t) {
-            if (!spans.hasPart(p, member)) return;
-            float out[4], logSum;
-            mergeAt(wide.attended(p), t, out, logSum);
-            if (spans.splitsOf(p) > 1) {
-                storePacket(parts + (p * Area::splits + member * splitPackets + t) * 16, SplitPacket::pack(out, logSum, turns.tag(p)));
-            } else {
-                putPairAt<n>(wide.attendedVector, p, t * 4, out[0], out[1]);
-                putPairAt<n>(wide.attendedVector, p, t * 4 + 2, out[2], out[3]);
+        if (hasColumns(threadIdx.x / 32)) {
+#pragma unroll 1
+            for (int p = 0; p < live; ++p) {
+                if (!spans.hasPart(p, member)) continue;
+                float out[laneColumns], logSum;
+                merge(wide.attended(p), out, logSum);
+                if (spans.splitsOf(p) > 1) {
+                    publishPart(parts + p * Area::splits * 16, out, logSum, turns.tag(p));
+                } else {
+                    const u32 thread = threadIndex(), lane = thread % 32, column = thread / 32 * warpColumns + lane * laneColumns;
+                    if (lane * laneColumns >= warpColumns) continue;
+                    if constexpr (laneColumns == 1) {
+                        putOneAt<n>(wide.attendedVector, p, column, out[0]);
+                    } else {
+#pragma unroll
+                        for (int j = 0; j < laneColumns; j += 2) putPairAt<n>(wide.attendedVector, p, column + j, out[j], out[j + 1]);
+                    }
+                }
             }
-        };
-        eachItem<n>(live, mergeItem);
+        }
     }
-    if (spans.most > 1) {
-        // The warps' parts have been read.
-        syncConsumers();
-        const int thread = threadIndex(), part = thread / mergeThreads, t = thread % mergeThreads, head = t * 4 / headSize;
-        constexpr int each = ceilDivide(maximumSplits, mergeParts), ahead = each < 4 ? each : 4, stride = mergeParts * splitPackets * 16;
+    if (spans.most > 1 && hasColumns(threadIdx.x / 32)) {
 #pragma unroll 1
         for (int p = 0; p < live; ++p) {
-            if (spans.splitsOf(p) < 2 || thread >= mergeThreads * mergeParts) continue;
-            const u32 tag = turns.tag(p);
-            const u8* from = parts + (p * Area::splits + part * splitPackets + t) * 16;
-            float largest = nothing, sum = 0.0f, o[4] = {};
-            for (int left = spans.splitsOf(p) - part; left > 0; left -= ahead * mergeParts, from += ahead * stride) {
-                Vec4 packets[ahead];
-#pragma unroll
-                for (int i = 0; i < ahead; ++i)
-                    if (i * mergeParts < left) packets[i] = loadPacket(from + i * stride);
-                Patience patience;
-                for (bool wrong = true; wrong && !patience.isOver(shared, Wait::split, layer);) {
-                    wrong = false;
-#pragma unroll
-                    for (int i = 0; i < ahead; ++i)
-                        if (i * mergeParts < left && SplitPacket::mismatch(packets[i], tag) != 0) {
-                            wrong = true;
-                            packets[i] = loadPacket(from + i * stride);
-                        }
-                }
-                float most = largest;
-#pragma unroll
-                for (int i = 0; i < ahead; ++i)
-                    if (i * mergeParts < left) most = fmaxf(most, asFloat(packets[i].w));
-                const float fade = exp2Fast(largest - most);
-                largest = most, sum *= fade;
-#pragma unroll
-                for (int j = 0; j < 4; ++j) o[j] *= fade;
-#pragma unroll
-                for (int i = 0; i < ahead; ++i) {
-                    if (i * mergeParts >= left) continue;
-                    float v[4];
-                    SplitPacket::unpack(v, packets[i]);
-                    const float factor = exp2Fast(asFloat(packets[i].w) - most);
-                    sum += factor;
-#pragma unroll
-                    for (int j = 0; j < 4; ++j) o[j] += factor * v[j];
-                }
-            }
-            Parts<mergeParts>& joined = wide.joined(p);
-            *reinterpret_cast<Float4*>(joined.values[part] + t * 4) = {o[0], o[1], o[2], o[3]};
-            if (t * 4 % headSize == 0) joined.most[head][part] = largest, joined.sums[head][part] = sum;
+            if (spans.splitsOf(p) < 2) continue;
+            join(shared, parts + p * Area::splits * 16, spans.splitsOf(p), turns.tag(p), layer,
+                 [&](int column, float x, float y) { putPairAt<n>(wide.attendedVector, p, column, x, y); });
         }
-        syncConsumers();
-        eachItem<n>(live, [&](int p, int t) {
-            if (spans.splitsOf(p) < 2) return;
-            float out[4], logSum;
-            mergeAt(wide.joined(p), t, out, logSum);
-            putPairAt<n>(wide.attendedVector, p, t * 4, out[0], out[1]);
-            putPairAt<n>(wide.attendedVector, p, t * 4 + 2, out[2], out[3]);
-        });
     }
     syncConsumers();
 }
@@ -868,7 +784,7 @@ APUS_DEVICE bool stepAll(Shared& shared, const Arguments& a, Weights& weights, T
 
         const Spans<n> spans(a, info.window, position, member, turns);
         CacheTile tile;
-        const int firstRow = spans.from + threadIdx.x / 32 * tileRows, endRow = spans.end < position ? spans.end : position;
+        const int firstRow = spans.from + firstTile() * tileRows, endRow = spans.end < position ? spans.end : position;
         if (spans.isTogether && firstRow < spans.end) {
             if (firstRow < endRow) tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
             else tile.clear();

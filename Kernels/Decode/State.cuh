@@ -23,6 +23,12 @@
 #ifndef DECODE_PACE  // clocks from one chunk of a layer to the next at least, where the exchanges set the speed
 #define DECODE_PACE (DECODE_FLIGHT * chunkBytes <= 32768 ? 800 * chunkBytes / 16384 : 0)
 #endif
+#ifndef DECODE_CACHE_EARLY  // the same for rows of the cache: for the first of a layer, which come while exchanges are waited for
+#define DECODE_CACHE_EARLY (DECODE_FLIGHT * chunkBytes < 49152 ? 49152 / chunkBytes : DECODE_FLIGHT)
+#endif
+#ifndef DECODE_CACHE_FLIGHT  // and for those behind them
+#define DECODE_CACHE_FLIGHT (65536 / chunkBytes)
+#endif
 #ifndef DECODE_HEAD_FLIGHT
 #define DECODE_HEAD_FLIGHT 8
 #endif
@@ -52,9 +58,6 @@
 #endif
 #ifndef DECODE_GATED_EARLY  // the same for a reader of activations, where these have a counter
 #define DECODE_GATED_EARLY 8
-#endif
-#ifndef DECODE_PREFETCH  // up to so many cached positions are brought into the L2 a layer ahead
-#define DECODE_PREFETCH 4096
 #endif
 
 namespace apus {
@@ -107,14 +110,12 @@ struct Choice { float value; i32 id; };
 constexpr int partialStride = 12;
 static_assert(warps == 8, "a row's sums are two 16-byte reads");
 
-// Parts of an attention: their sums of values, not normed, and of every head the largest score and the sum of weights.
+// The warps' parts of an attention: their sums of values, not normed, and of every head the largest score and the sum of weights.
 template <int count> struct Parts {
     alignas(16) float values[count][groupHeadSize];
     alignas(16) float most[headsPerGroup][count];
     alignas(16) float sums[headsPerGroup][count];
 };
-constexpr int mergeThreads = groupHeadSize / 4, mergeParts = consumers / mergeThreads < warps ? consumers / mergeThreads : warps;
-static_assert(mergeParts >= 1, "at most 1,024 query elements a group");
 
 // With several positions most of this lies in Speculation.cuh's own state instead.
 constexpr bool isPlain = positions == 1;
@@ -126,8 +127,8 @@ struct alignas(128) Shared {
                                                    : (Gated::paddedRows > Input::paddedRows ? Gated::paddedRows : Input::paddedRows))];
     alignas(16) u16 queries[isPlain ? headsPerGroup : 1][2][headSize];  // of this token, after norm and rope: in bf16, and what that lost
     alignas(16) u16 key[headSize], value[headSize];       // as the cache gets them
-    Parts<isPlain ? warps : 1> attended;      // of the warps
-    Parts<isPlain ? mergeParts : 1> joined;   // of the other blocks of the group, some to a part
+    alignas(16) u16 lastKey[isPlain ? headSize : 8], lastValue[isPlain ? headSize : 8];  // of the token before
+    Parts<isPlain ? warps : 1> attended;
     float factors[2][hasCodes ? layerScales : 1];  // of the rows' E4M3 codes, of even and of odd layers
     alignas(16) float squares[warps];
     Float2 rope[ropeKinds][isPlain ? headSize / 2 : 1];  // cosine, sine
@@ -137,6 +138,7 @@ struct alignas(128) Shared {
     u16* cache[layerCount][2];
     volatile u32 dead;  // where a wait was given up and in which layer, else 0
     volatile int finished;
+    volatile int stepsDone;
     int token, stopped;
     static constexpr int vectorBytes = Input::vectorBytes > headVectorBytes ? Input::vectorBytes : headVectorBytes;
     static constexpr int otherBytes = Output::vectorBytes > Down::vectorBytes ? Output::vectorBytes : Down::vectorBytes;

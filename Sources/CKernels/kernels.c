@@ -71,6 +71,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Decode/Shape.cuh")
 #embed "../../Kernels/Decode/Shape.cuh" suffix(, )
     END
+    BEGIN("Decode/Span.cuh")
+#embed "../../Kernels/Decode/Span.cuh" suffix(, )
+    END
     BEGIN("Decode/Speculation.cuh")
 #embed "../../Kernels/Decode/Speculation.cuh" suffix(, )
     END

@@ -1,4 +1,4 @@
-import CUDA
+package import CUDA
 package import Operators
 import Tensors
 
@@ -34,6 +34,16 @@ package final class DeviceKeyValueCache {
     package func keys(layer: Int) throws -> DeviceTensor { try part(layer, 0) }
     /// [capacity, G, D] bf16
     package func values(layer: Int) throws -> DeviceTensor { try part(layer, 1) }
+
+    /// All of it, `[2 L, capacity, G, D]`, for boxes of 64 elements of `rows` positions of one head: keys and values of a layer in turn.
+    package func map(rows: Int) throws -> TensorMap {
+        guard let storage else { throw TransformerError(.invalidSpec, "the cache has no room yet; reserve some first") }
+        let row = keyValueHeads * headDimension
+        return try TensorMap(
+            storage.address, element: .bfloat16, sizes: [headDimension, keyValueHeads, capacity, 2 * layerCount],
+            strides: [headDimension, row, row * capacity].map { $0 * DType.bfloat16.byteCount }, box: [64, 1, rows, 1], swizzle: .bytes128,
+            promotion: .bytes256, context: context.context)
+    }
 
     private func part(_ layer: Int, _ half: Int) throws -> DeviceTensor {
         guard let storage else { throw TransformerError(.invalidSpec, "the cache has no room yet; reserve some first") }

@@ -81,6 +81,7 @@ import Transformer
         let context = try FakeGPU.context(memory: 4 << 20)
         let cache = DeviceKeyValueCache(spec: Self.spec, on: context)
         #expect(cache.byteCount == 0)
+        #expect(throws: TransformerError.self) { try cache.map(rows: 32) }
         try cache.reserve(10)
         #expect(cache.capacity == 256 && cache.byteCount == 2 * 2 * 256 * 64 * 2)
         var marks: [[UInt16]] = []
@@ -101,6 +102,9 @@ import Transformer
             #expect(try context.stream.download(UInt16.self, from: cache.keys(layer: layer).slice(0, 0..<200).region) == marks[2 * layer])
             #expect(try context.stream.download(UInt16.self, from: cache.values(layer: layer).slice(0, 0..<200).region) == marks[2 * layer + 1])
         }
+        // The fake driver's map: element, rank, address, innermost size, first stride, innermost extent of the box, swizzle, promotion.
+        let map = withUnsafeBytes(of: try cache.map(rows: 32)) { Array($0.bindMemory(to: UInt64.self)) }
+        #expect(map[0..<8] == [9, 4, try cache.keys(layer: 0).address.bits, 64, 128, 64, 3, 3])
         // Too much for the memory: the cache is as it was.
         let error = #expect(throws: (any Error).self) { try cache.reserve(100_000) }
         let message = error.map { "\($0)" } ?? ""

@@ -32,6 +32,8 @@ final class DecodeEngine: @unchecked Sendable {
     /// Of the forms that draw and guess.
     private let formByteCount = Mutex(0)
     private let isGeneric: Bool
+    /// Positions in a copy of cache rows to the ring; 0 without one.
+    private let boxRows: Int
     private let format: DecodeWeightFormat
     private let variant: DecodeVariant?
     /// [stepLimit] of token | (step + 1) << 32, then the stop word.
@@ -69,6 +71,8 @@ final class DecodeEngine: @unchecked Sendable {
         }
         let kernels = try DecodeKernels(plan, on: context)
         self.kernels = kernels
+        // boxRows of Span.cuh.
+        boxRows = plan.ringSlots > 0 ? min(32, kernels.sizes.chunkByteCount / (2 * spec.headDimension)) : 0
         self.weights = try during("packing the weights for the decode kernel") {
             try DecodeWeights(weights, spec: spec, plan: plan, kernels: kernels, on: context)
         }
@@ -316,11 +320,12 @@ final class DecodeEngine: @unchecked Sendable {
         let (kernel, sizes) =
             drawing.map { ($0.sampler.kernel.decode, $0.sampler.kernel.sizes) } ?? guessing.map { ($0.speculator.decode, $0.speculator.sizes) }
             ?? (kernels.decode, kernels.sizes)
+        let map = boxRows > 0 ? try cache.map(rows: boxRows) : .unused
         try during("launching the decode kernel at position \(cache.position)") {
             try kernel.launch(
                 LaunchConfiguration(
                     grid: Extent(sizes.blocks), block: Extent(sizes.threads), sharedByteCount: sizes.sharedByteCount, residency: .cooperative),
-                on: stream, arguments)
+                on: stream, arguments, map)
         }
     }
 

@@ -56,6 +56,6 @@ package struct DecodeVariant: Sendable, Hashable {
         DecodeVariant("cache not brought into the L2", ["DECODE_PREFETCH": .number(0)]),
         DecodeVariant("attention always shared out", unsharedPositions: 0),
         DecodeVariant("attention never shared out", unsharedPositions: .max),
-        DecodeVariant("parts of 128 positions", ["DECODE_SPLIT": .number(128)]),
+        DecodeVariant("runs of up to 128 positions to registers, not through the ring", ["DECODE_LONG": .number(128)]),
     ]
 }
