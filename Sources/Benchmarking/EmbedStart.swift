@@ -20,7 +20,7 @@ package struct EmbedStart: Sendable {
         var variables = ProcessInfo.processInfo.environment
         variables["APUS_CACHE"] = folder
         func start() throws -> EmbedStart {
-            let compiler = try Compiler(environment: Environment(variables), driverVersion: Driver.shared().version)
+            let compiler = try Compiler(environment: Environment(variables), driverVersion: Driver.shared().version, usesDriverCache: false)
             let clock = ContinuousClock()
             let opened = clock.now
             let fresh = try CUDAExecutor(

@@ -1,6 +1,6 @@
 package import Apus
 import Tokenizers
-package import Transformer
+import Transformer
 
 /// Greedy decoding with guesses beside the same without, behind a text that repeats itself.
 package struct SpeculationBenchmark {

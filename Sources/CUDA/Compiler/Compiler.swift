@@ -46,11 +46,17 @@ package final class Compiler: Sendable {
     /// The compiler of this process, found on first use. A failure is remembered too.
     package static func shared() throws(CUDAError) -> Compiler { try loaded.get() }
 
-    /// - Parameter driverVersion: The driver that shall load the kernels, where there is one.
-    package init(environment: Environment = .process, driverVersion: CUDAVersion? = nil) throws(CUDAError) {
+    /// Options of every compilation.
+    private let commonOptions: [String]
+
+    /// - Parameters:
+    ///   - driverVersion: The driver that shall load the kernels, where there is one.
+    ///   - usesDriverCache: False for measuring: NVRTC 13 keeps results of its own in the driver's cache, if there is a driver, whatever `APUS_CACHE` says.
+    package init(environment: Environment = .process, driverVersion: CUDAVersion? = nil, usesDriverCache: Bool = true) throws(CUDAError) {
         nvrtc = try NVRTC(environment: environment, driverVersion: driverVersion)
         cache = KernelCache(environment: environment)
         library = .current(environment: environment)
+        commonOptions = !usesDriverCache && nvrtc.version >= CUDAVersion(13, 0) ? ["--no-cache"] : []
     }
 
     /// Compiles a kernel file of the library.
@@ -128,6 +134,6 @@ package final class Compiler: Sendable {
 
     private func options(for request: KernelRequest, _ architecture: Architecture) -> [String] {
         // The assembler's -v puts registers, spills and shared memory into the log.
-        ["--gpu-architecture=\(architecture)", "--std=c++20", "--ptxas-options=-v"] + request.options
+        ["--gpu-architecture=\(architecture)", "--std=c++20", "--ptxas-options=-v"] + commonOptions + request.options
     }
 }
