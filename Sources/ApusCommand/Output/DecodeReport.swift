@@ -36,6 +36,8 @@ struct DecodeReport {
             row.guesses, row.context, row.guessed.median * 1e6, row.guessed.p10 * 1e6, row.guessed.p90 * 1e6, row.plain.median * 1e6,
             row.plain.p10 * 1e6, row.plain.p90 * 1e6, row.gain, row.speculation.tokensPerStep, 100 * row.speculation.acceptance,
             row.speculation.guessed, row.differences > 0 ? "; OTHER TOKENS: \(row.differences)" : "")
+            + (row.speculation.guessed == 0
+                ? "; no guess was made: the text never repeated itself, or the host chooses its tokens (docs/decode.md, Drawing)" : "")
     }
 
     func line(_ form: DecodeBenchmark.FormRow, rows: [DecodeBenchmark.Row]) -> String? {
