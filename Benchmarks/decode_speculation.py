@@ -19,7 +19,7 @@ LIMIT = 232448  # bytes of shared memory of a block
 
 
 class Lookup(ct.Structure):
-    """`Lookup` of Kernels/Decode/Speculation.cuh."""
+    """`Lookup` of Kernels/Decode/SpeculationState.cuh."""
 
     _fields_ = [("history", ct.c_uint64), ("count", ct.c_int32), ("guesses", ct.c_int32)]
 

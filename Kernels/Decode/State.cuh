@@ -117,7 +117,7 @@ template <int count> struct Parts {
     alignas(16) float sums[headsPerGroup][count];
 };
 
-// With several positions most of this lies in Speculation.cuh's own state instead.
+// With several positions most of this lies in SpeculationState.cuh instead.
 constexpr bool isPlain = positions == 1;
 
 struct alignas(128) Shared {

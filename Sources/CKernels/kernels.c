@@ -14,8 +14,17 @@ static const apus_kernel_file files[] = {
     BEGIN("Benchmark/ExchangeRate.cu")
 #embed "../../Kernels/Benchmark/ExchangeRate.cu" suffix(, )
     END
+    BEGIN("Benchmark/GraphStepAttention.cuh")
+#embed "../../Kernels/Benchmark/GraphStepAttention.cuh" suffix(, )
+    END
     BEGIN("Benchmark/GraphStepHopper.cu")
 #embed "../../Kernels/Benchmark/GraphStepHopper.cu" suffix(, )
+    END
+    BEGIN("Benchmark/GraphStepVector.cuh")
+#embed "../../Kernels/Benchmark/GraphStepVector.cuh" suffix(, )
+    END
+    BEGIN("Benchmark/GraphStepWeights.cuh")
+#embed "../../Kernels/Benchmark/GraphStepWeights.cuh" suffix(, )
     END
     BEGIN("Benchmark/ReadRate.cu")
 #embed "../../Kernels/Benchmark/ReadRate.cu" suffix(, )
@@ -76,6 +85,18 @@ static const apus_kernel_file files[] = {
     END
     BEGIN("Decode/Speculation.cuh")
 #embed "../../Kernels/Decode/Speculation.cuh" suffix(, )
+    END
+    BEGIN("Decode/SpeculationAttention.cuh")
+#embed "../../Kernels/Decode/SpeculationAttention.cuh" suffix(, )
+    END
+    BEGIN("Decode/SpeculationProducts.cuh")
+#embed "../../Kernels/Decode/SpeculationProducts.cuh" suffix(, )
+    END
+    BEGIN("Decode/SpeculationResidual.cuh")
+#embed "../../Kernels/Decode/SpeculationResidual.cuh" suffix(, )
+    END
+    BEGIN("Decode/SpeculationState.cuh")
+#embed "../../Kernels/Decode/SpeculationState.cuh" suffix(, )
     END
     BEGIN("Decode/State.cuh")
 #embed "../../Kernels/Decode/State.cuh" suffix(, )

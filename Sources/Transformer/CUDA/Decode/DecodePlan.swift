@@ -170,7 +170,7 @@ extension DecodePlan {
         } ?? g
     }
 
-    /// `Wide` of Speculation.cuh, member by member, and what it leaves of `Shared`.
+    /// `Wide` of SpeculationState.cuh, member by member, and what it leaves of `Shared`.
     private static func speculationByteBound(_ spec: TransformerSpec, members: Int, format: DecodeWeightFormat, positions: Int) -> Int {
         func divided(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
         func padded(_ count: Int, _ unit: Int) -> Int { divided(count, unit) * unit }

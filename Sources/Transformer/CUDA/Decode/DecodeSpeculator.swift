@@ -46,7 +46,7 @@ final class DecodeSpeculator {
     }
 }
 
-/// `Lookup` of Speculation.cuh.
+/// `Lookup` of SpeculationState.cuh.
 struct DecodeLookup: BitwiseCopyable {
     var history: UInt64
     var count: Int32
