@@ -51,15 +51,26 @@ struct PendingFile: ~Copyable {
 
     /// Brings the bytes to the disk and the file to its place.
     mutating func commit() throws(TensorError) {
+        try close()
+        guard rename(temporaryPath, path) == 0 else {
+            throw TensorError(.unwritable, file: path, "cannot be put in its place: \(String(cString: strerror(errno)))")
+        }
+        isCommitted = true
+    }
+
+    /// Brings the bytes to the disk and leaves the file where it was written, which is returned.
+    mutating func keep() throws(TensorError) -> String {
+        try close()
+        isCommitted = true
+        return temporaryPath
+    }
+
+    private mutating func close() throws(TensorError) {
         do {
             try handle.synchronize()
             try handle.close()
         } catch {
             throw TensorError(.unwritable, file: path, "cannot be written: \(SystemFault.text(error))")
         }
-        guard rename(temporaryPath, path) == 0 else {
-            throw TensorError(.unwritable, file: path, "cannot be put in its place: \(String(cString: strerror(errno)))")
-        }
-        isCommitted = true
     }
 }

@@ -35,3 +35,44 @@ struct CommandLineRun {
 
     var lines: [Substring] { output.split(separator: "\n") }
 }
+
+/// A run of the built program that is written to and read from by turns.
+final class CommandLineDialogue {
+    private let process = Process()
+    private let (standardInput, standardOutput) = (Pipe(), Pipe())
+    private var rest = Data()
+
+    init(_ arguments: [String]) throws {
+        process.executableURL = URL(fileURLWithPath: CommandLineRun.program ?? "apus")
+        process.arguments = arguments
+        process.standardInput = standardInput
+        process.standardOutput = standardOutput
+        try process.run()
+    }
+
+    deinit { if process.isRunning { process.terminate() } }
+
+    func write(_ text: String) throws { try standardInput.fileHandleForWriting.write(contentsOf: Data(text.utf8)) }
+
+    /// The next line of the output; nil at its end and where none comes within half a minute.
+    func readLine() -> String? {
+        while true {
+            if let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+                defer { rest = Data(rest[(end + 1)...]) }
+                return String(decoding: rest[..<end], as: UTF8.self)
+            }
+            var descriptor = pollfd(fd: standardOutput.fileHandleForReading.fileDescriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&descriptor, 1, 30_000) > 0 else { return nil }
+            let more = standardOutput.fileHandleForReading.availableData
+            guard !more.isEmpty else { return nil }
+            rest += more
+        }
+    }
+
+    /// Closes the program's input and waits for its end; returns its status.
+    func finish() throws -> Int32 {
+        try standardInput.fileHandleForWriting.close()
+        process.waitUntilExit()
+        return process.terminationStatus
+    }
+}

@@ -66,11 +66,48 @@ struct CommandTests {
         }
     }
 
+    /// What is ahead of the line is there: the vectors of its own chunk on standard output, or in a file beside the one that was asked for.
     @Test func aBrokenLineIsNamed() throws {
+        try withModel { model, folder in
+            let whole = try CommandLineRun(["embed", model, "--input", "-"], input: "\"one\"\n\"two\"\n")
+            #expect(whole.lines.count == 2)
+            for (arguments, line, fault) in [
+                ([], "plain", "line 3"), ([], "\"\(String(repeating: "x", count: 300))\"", "text 2"), ([], "{\"test\": 1}", "line 3"),
+            ] as [([String], String, String)] {
+                let run = try CommandLineRun(
+                    ["embed", model, "--no-truncate", "--input", "-"] + arguments, input: "\"one\"\n\"two\"\n\(line)\n\"four\"\n")
+                #expect(run.status != 0)
+                #expect(run.errors.contains(fault), "\(run.errors)")
+                #expect(run.output == whole.output)
+            }
+            for name in ["vectors.jsonl", "vectors.npy"] {
+                let path = folder + "/" + name
+                let run = try CommandLineRun(["embed", model, "--input", "-", "--output", path], input: "\"one\"\n\"two\"\nplain\n")
+                #expect(run.status != 0 && run.errors.contains("line 3"), "\(run.errors)")
+                #expect(!FileManager.default.fileExists(atPath: path))
+                let kept = try #require(run.errors.split(separator: "'").map(String.init).first { $0.hasPrefix("/") })
+                if name.hasSuffix("npy") {
+                    #expect(try NPY.read(contentsOf: kept).shape == [2, 32])
+                } else {
+                    #expect(try String(contentsOfFile: kept, encoding: .utf8) == whole.output)
+                }
+                let none = try CommandLineRun(["embed", model, "--input", "-", "--output", path], input: "plain\n")
+                #expect(none.errors.split(separator: "\n").count == 1, "\(none.errors)")
+            }
+            let left = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.contains("vectors") }
+            #expect(left.count == 2, "\(left)")
+        }
+    }
+
+    /// A writer that waits for each answer before its next line.
+    @Test func aSlowWriterGetsItsVectors() throws {
         try withModel { model, _ in
-            let run = try CommandLineRun(["embed", model, "--input", "-"], input: "\"one\"\nplain\n")
-            #expect(run.status != 0)
-            #expect(run.errors.contains("line 2"))
+            let dialogue = try CommandLineDialogue(["embed", model, "--input", "-"])
+            for text in ["one", "two", "three"] {
+                try dialogue.write("\"\(text)\"\n")
+                #expect(try JSONValue(parsing: try #require(dialogue.readLine())).arrayValue?.count == 32)
+            }
+            #expect(try dialogue.finish() == 0)
         }
     }
 

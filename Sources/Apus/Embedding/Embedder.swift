@@ -71,27 +71,44 @@ public final class Embedder: Sendable {
     ///
     /// - Throws: ``ApusError`` with code `unknownPrompt`, `inputTooLong` or `invalidInput`.
     public func prepare(_ texts: [String], options: EmbeddingOptions = EmbeddingOptions()) throws -> PreparedTexts {
+        let (prepared, fault) = try prepareLeading(texts, options: options)
+        if let fault { throw fault }
+        return prepared
+    }
+
+    /// As ``prepare(_:options:)``, but of the texts ahead of the first that has no vector, and what is wrong with that one.
+    ///
+    /// - Parameter number: of the first text, for messages.
+    package func prepareLeading(
+        _ texts: [String], options: EmbeddingOptions = EmbeddingOptions(), number: Int = 0
+    ) throws -> (texts: PreparedTexts, fault: (any Error)?) {
         let prompt = try promptText(options.prompt)
         let tokenized = tokenizer.encodeBatch(texts.map { rendered($0, prompt: prompt) })
         var ids: [[Int32]] = []
         ids.reserveCapacity(texts.count)
         var cutTexts: [Int] = []
-        for (index, sequence) in tokenized.enumerated() {
-            guard !sequence.isEmpty else {
-                throw ApusError(.invalidInput, "text \(index) has no token, so it has no vector; the tokenizer adds none of its own")
-            }
-            if sequence.count > maximumTokens {
+        do {
+            for (index, sequence) in tokenized.enumerated() {
+                guard !sequence.isEmpty else {
+                    throw ApusError(
+                        .invalidInput, "text \(number + index) has no token, so it has no vector; the tokenizer adds none of its own")
+                }
+                guard sequence.count > maximumTokens else {
+                    ids.append(try model.modelIDs(sequence))
+                    continue
+                }
                 guard options.overlong == .cut else {
                     throw ApusError(
-                        .inputTooLong, "text \(index) has \(sequence.count) tokens, the model takes \(maximumTokens); cut it or allow cutting")
+                        .inputTooLong,
+                        "text \(number + index) has \(sequence.count) tokens, the model takes \(maximumTokens); cut it or allow cutting")
                 }
-                cutTexts.append(index)
                 ids.append(try model.modelIDs(cut(sequence, text: rendered(texts[index], prompt: prompt))))
-            } else {
-                ids.append(try model.modelIDs(sequence))
+                cutTexts.append(index)
             }
+        } catch {
+            return (PreparedTexts(ids: ids, cutTexts: cutTexts), error)
         }
-        return PreparedTexts(ids: ids, cutTexts: cutTexts)
+        return (PreparedTexts(ids: ids, cutTexts: cutTexts), nil)
     }
 
     /// The vectors of texts that were made ready, in their order, as ``embed(_:options:progress:)``.

@@ -1,9 +1,7 @@
 import Apus
 import ArgumentParser
-import Dispatch
 import Foundation
 import Synchronization
-import Tensors
 import Tokenizers
 import Transformer
 
@@ -71,58 +69,49 @@ struct EmbedCommand: AsyncParsableCommand {
     }
 
     /// Reads and tokenises, computes, and writes side by side, each a chunk ahead of the next. A GPU has two chunks at once: while the last batches of
-    /// one run out, it computes the first of the other.
+    /// one run out, it computes the first of the other. What is ready is written at once, also when the next texts are long in coming; and what is
+    /// ahead of a faulty text is written before its fault ends the program.
     private func embedTexts(_ texts: TextReader, _ embedder: Embedder, _ options: EmbeddingOptions) throws {
         let progress = ProgressLine("embed", unit: "texts")
         defer { progress.finish() }
         let sink = try VectorSink(
             path: output, isNPY: format.map { $0 == .npy } ?? (output?.hasSuffix(".npy") ?? false), dimensions: dimensions ?? embedder.dimensions)
         let executors = embedder.model.executors
-        let chunkSize = Self.chunk * executors.count
-        let chunksAtOnce = executors.contains { $0.batchesInFlight > 1 } ? 2 : 1
-        var reader = texts
-        let chunks = Stage { () throws -> Chunk? in
-            let start = ContinuousClock().now
-            let lines = try reader.next(chunkSize)
-            guard !lines.isEmpty else { return nil }
-            let texts = try embedder.prepare(lines, options: options)
-            return Chunk(texts: texts, share: reader.share, duration: ContinuousClock().now - start)
-        }
-        defer { chunks.abandon() }
+        var reader = ChunkReader(texts: texts, embedder: embedder, options: options, chunkSize: Self.chunk * executors.count)
+        let chunks = Stage { isAwaited in try reader.next(isAwaited: isAwaited) }
         let writer = Drain(sink.append)
         let start = ContinuousClock().now
         let counter = TextCounter()
-        var running: [Pending<Embedder.Result>] = []
-        // No thread may use the GPU when this returns.
-        defer { for computation in running { _ = try? computation.wait() } }
-        var (started, done, tokens) = (0, 0, 0)
+        var (done, tokens) = (0, 0)
         var preparation = Duration.zero
-        func finishFirst() throws {
-            let result = try running.removeFirst().wait()
-            for index in result.cutTexts {
-                Notice.write("text \(done + index) was cut to the model's \(embedder.maximumTokens) tokens")
-            }
-            try writer.put(result.vectors)
-            done += result.vectors.count
-            tokens += result.tokenCount
-        }
-        while let chunk = try chunks.next() {
-            started += chunk.texts.count
-            preparation += chunk.duration
-            // What is still to come is guessed from the share of the file that these texts took.
-            let total = chunk.share.map { [started] in Double(started) / $0 }
-            running.append(
-                Pending {
+        do {
+            try Lanes.run(
+                chunks, count: executors.contains { $0.batchesInFlight > 1 } ? 2 : 1,
+                compute: { chunk in
                     var known = 0
-                    return try embedder.embed(chunk.texts, options: options) { count, _ in
-                        progress.update(Double(counter.add(count - known)), of: total)
-                        known = count
-                    }
-                })
-            if running.count == chunksAtOnce { try finishFirst() }
+                    return (
+                        try embedder.embed(chunk.texts, options: options) { count, _ in
+                            progress.update(Double(counter.add(count - known)), of: chunk.expectedTextCount)
+                            known = count
+                        }, chunk.duration
+                    )
+                }
+            ) { result, duration in
+                for index in result.cutTexts {
+                    Notice.write("text \(done + index) was cut to the model's \(embedder.maximumTokens) tokens")
+                }
+                try writer.put(result.vectors)
+                done += result.vectors.count
+                tokens += result.tokenCount
+                preparation += duration
+            }
+            try writer.finish()
+        } catch {
+            // What was computed is not lost; the fault that ended it is the one to tell.
+            try? writer.finish()
+            try? sink.keepUnfinished()
+            throw error
         }
-        while !running.isEmpty { try finishFirst() }
-        try writer.finish()
         try sink.finish()
         if timing {
             let seconds = (ContinuousClock().now - start) / .seconds(1)
@@ -140,14 +129,6 @@ struct EmbedCommand: AsyncParsableCommand {
     /// Texts that are read, sorted by length and computed together, for each GPU.
     private static let chunk = 4096
 
-    private struct Chunk: Sendable {
-        let texts: Embedder.PreparedTexts
-        /// How much of the file is read with it.
-        let share: Double?
-        /// What reading and tokenising took.
-        let duration: Duration
-    }
-
     private func explainTexts(_ texts: inout TextReader, _ embedder: Embedder, _ options: EmbeddingOptions) throws {
         while let text = try texts.next() {
             let rendered = try embedder.render(text, prompt: options.prompt)
@@ -162,47 +143,4 @@ private final class TextCounter: Sendable {
     private let count = Atomic(0)
 
     func add(_ texts: Int) -> Int { count.wrappingAdd(texts, ordering: .relaxed).newValue }
-}
-
-/// Where vectors go, row by row: a matrix file or lines of JSON.
-private final class VectorSink {
-    private var matrix: NPYRowWriter?
-    private let lines: Output?
-
-    init(path: String?, isNPY: Bool, dimensions: Int) throws {
-        if isNPY, let path {
-            matrix = try NPYRowWriter(path: path, columnCount: dimensions)
-            lines = nil
-        } else {
-            matrix = nil
-            lines = try Output.open(path)
-        }
-    }
-
-    func append(_ vectors: EmbeddingMatrix) throws {
-        if let lines {
-            for line in Self.format(vectors) { try lines.writeLine(line) }
-        }
-        // Taken out and put back: an optional of a noncopyable type cannot be changed in place.
-        guard var writer = matrix.take() else { return }
-        try writer.append(vectors.values)
-        matrix = consume writer
-    }
-
-    /// The rows as JSON, on all cores: a float's shortest text costs more than computing it.
-    private static func format(_ vectors: EmbeddingMatrix) -> [String] {
-        let parts = 32
-        let texts = Mutex([[String]](repeating: [], count: parts))
-        DispatchQueue.concurrentPerform(iterations: parts) { part in
-            let rows = vectors.count * part / parts..<vectors.count * (part + 1) / parts
-            let lines = rows.map { JSONText.array(vectors[$0]) }
-            texts.withLock { $0[part] = lines }
-        }
-        return texts.withLock { $0.flatMap { $0 } }
-    }
-
-    func finish() throws {
-        try lines?.close()
-        if let writer = matrix.take() { try writer.finish() }
-    }
 }

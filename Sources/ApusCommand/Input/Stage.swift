@@ -3,20 +3,21 @@ import Foundation
 /// A step of work on a thread of its own that is some results ahead of whoever takes them.
 ///
 /// Sendable because the fields are only touched under the condition, and `produce` is only called by the thread.
-final class Stage<Element: Sendable>: @unchecked Sendable {
+package final class Stage<Element: Sendable>: @unchecked Sendable {
     private let condition = NSCondition()
     private var ready: [Result<Element?, any Error>] = []
     private var isAbandoned = false
+    private var takers = 0
 
     /// - Parameters:
     ///   - ahead: most results that wait.
-    ///   - produce: makes the next result, nil behind the last; what it captures belongs to it from now on.
-    init(ahead: Int = 2, _ produce: @escaping () throws -> Element?) {
+    ///   - produce: makes the next result, nil behind the last; what it captures belongs to it from now on. It may ask whether somebody waits for it.
+    package init(ahead: Int = 2, _ produce: @escaping (_ isAwaited: () -> Bool) throws -> Element?) {
         nonisolated(unsafe) let produce = produce
         let thread = Thread { [self] in
             var isOver = false
             while !isOver {
-                let result = Result { try produce() }
+                let result = Result { try produce { self.condition.withLock { self.takers > 0 && self.ready.isEmpty } } }
                 isOver = ((try? result.get()) ?? nil) == nil
                 condition.withLock {
                     while ready.count >= ahead, !isAbandoned { condition.wait() }
@@ -31,17 +32,19 @@ final class Stage<Element: Sendable>: @unchecked Sendable {
         thread.start()
     }
 
-    /// The next result, nil behind the last; throws what making it threw. Not to be called again after either.
-    func next() throws -> Element? {
+    /// The next result, nil behind the last or when the stage is abandoned; throws what making it threw. Not to be called again after either.
+    package func next() throws -> Element? {
         try condition.withLock {
-            while ready.isEmpty { condition.wait() }
+            takers += 1
+            defer { takers -= 1 }
+            while ready.isEmpty, !isAbandoned { condition.wait() }
             condition.broadcast()
-            return ready.removeFirst()
+            return ready.isEmpty ? .success(nil) : ready.removeFirst()
         }.get()
     }
 
     /// Lets the thread end when nobody takes further results.
-    func abandon() {
+    package func abandon() {
         condition.withLock {
             isAbandoned = true
             condition.broadcast()
@@ -113,36 +116,5 @@ final class Drain<Element: Sendable>: @unchecked Sendable {
             while !isOver { condition.wait() }
             if let failure { throw failure }
         }
-    }
-}
-
-/// Work on a thread of its own, and its result for whoever waits.
-///
-/// Sendable because the field is only touched under the condition.
-final class Pending<Value: Sendable>: @unchecked Sendable {
-    private let condition = NSCondition()
-    private var result: Result<Value, any Error>?
-
-    init(_ work: @escaping @Sendable () throws -> Value) {
-        let thread = Thread { [self] in
-            let result = Result { try work() }
-            condition.withLock {
-                self.result = result
-                condition.broadcast()
-            }
-        }
-        thread.name = "apus.pending"
-        thread.stackSize = 4 << 20
-        thread.start()
-    }
-
-    /// The result, once it is there; throws what the work threw.
-    func wait() throws -> Value {
-        try condition.withLock {
-            while true {
-                if let result { return result }
-                condition.wait()
-            }
-        }.get()
     }
 }

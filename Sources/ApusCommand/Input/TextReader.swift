@@ -6,6 +6,8 @@ import JSON
 struct TextReader {
     private var lines: LineReader
     private let isPlainText: Bool
+    /// What is wrong with the line behind the texts that were handed out.
+    private var fault: (any Error)?
 
     init(path: String) throws {
         lines = try LineReader(path: path)
@@ -15,14 +17,7 @@ struct TextReader {
     /// The next text, or nil behind the last. Blank lines between JSON values are passed over; in plain text they are empty texts.
     mutating func next() throws -> String? {
         while let line = try lines.next() {
-            if isPlainText {
-                guard let text = String(validating: line, as: UTF8.self) else {
-                    throw ValidationError("\(lines.place) is not valid UTF-8")
-                }
-                return text
-            }
-            if line.allSatisfy({ $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }) { continue }
-            return try text(of: line)
+            if let text = try text(of: line) { return text }
         }
         return nil
     }
@@ -30,14 +25,38 @@ struct TextReader {
     /// The share of the input that has been read; nil where its size is not known.
     var share: Double? { lines.share }
 
-    /// Up to `count` further texts.
-    mutating func next(_ count: Int) throws -> [String] {
+    /// Up to `count` further texts, none behind the last. Fewer come ahead of a faulty line, which the next call throws, and where the writer of the
+    /// input takes its time and somebody waits.
+    ///
+    /// - Parameter isAwaited: whether somebody has nothing to do until these texts come.
+    mutating func next(_ count: Int, isAwaited: () -> Bool) throws -> [String] {
+        if let fault { throw fault }
         var texts: [String] = []
-        while texts.count < count, let text = try next() { texts.append(text) }
+        do {
+            while texts.count < count {
+                while !texts.isEmpty, try !lines.isReady(within: Self.patience) {
+                    if isAwaited() { return texts }
+                }
+                guard let line = try lines.next() else { break }
+                if let text = try text(of: line) { texts.append(text) }
+            }
+        } catch {
+            guard !texts.isEmpty else { throw error }
+            fault = error
+        }
         return texts
     }
 
-    private func text(of line: [UInt8]) throws -> String {
+    /// Milliseconds in which a writer that is not slow writes on.
+    private static let patience: Int32 = 20
+
+    /// The text of a line, or nil for a blank one between JSON values.
+    private func text(of line: [UInt8]) throws -> String? {
+        if isPlainText {
+            guard let text = String(validating: line, as: UTF8.self) else { throw ValidationError("\(lines.place) is not valid UTF-8") }
+            return text
+        }
+        if line.allSatisfy({ $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }) { return nil }
         let value: JSONValue
         do {
             value = try JSONValue(parsing: line)

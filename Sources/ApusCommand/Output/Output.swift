@@ -58,6 +58,17 @@ final class Output: @unchecked Sendable {
         buffer.removeAll(keepingCapacity: true)
     }
 
+    /// Writes what is left of an output that something else ended. A file keeps its temporary name, which is returned; an empty one is removed.
+    func keepUnfinished() throws -> String? {
+        try flush()
+        guard let temporaryPath else { return nil }
+        let byteCount = try handle.offset()
+        try handle.close()
+        guard byteCount == 0 else { return temporaryPath }
+        try FileManager.default.removeItem(atPath: temporaryPath)
+        return nil
+    }
+
     /// Writes what is left and gives a file its name.
     func close() throws {
         try flush()

@@ -35,8 +35,20 @@ public struct NPYRowWriter: ~Copyable {
 
     /// Enters the number of rows and puts the file in its place.
     public consuming func finish() throws(TensorError) {
+        try writeHeader()
+        try file.commit()
+    }
+
+    /// Enters the number of rows but leaves the name free, for a matrix some rows of which will never come.
+    ///
+    /// - Returns: the path where the file stays.
+    public consuming func finishUnnamed() throws(TensorError) -> String {
+        try writeHeader()
+        return try file.keep()
+    }
+
+    private mutating func writeHeader() throws(TensorError) {
         let header = try NPYHeader.text(shape: [rowCount, columnCount], reservedDigits: Self.reservedDigits)
         try file.write(Data(header), at: 0)
-        try file.commit()
     }
 }
