@@ -16,7 +16,7 @@
 
 namespace apus {
 
-static_assert(!GEMM_SCALE_STAGED || (GEMM_ROW_SCALE == 2 && GEMM_COLUMN_SCALE == 2 && !GEMM_HEAD && !GEMM_POST_NORM && !GEMM_RESIDUAL &&
+static_assert(!GEMM_SCALE_STAGED || (GEMM_ROW_SCALE == 2 && GEMM_COLUMN_SCALE == 2 && !GEMM_HEAD && !GEMM_RESIDUAL &&
                                      !GEMM_DIRECT_STORE && GEMM_OUTPUT != 3 && blocksM <= 2 && tileN <= 256), "two columns and one row a thread");
 constexpr int constantBytes = 4 * (tileN + (GEMM_SCALE_STAGED ? blocksM * 64 : 0));  // of a warpgroup: factors of columns, then of rows
 
@@ -32,13 +32,9 @@ struct Arguments {
     const float* headWeights;
     const float* frequencies;
     const int* positions;
-    u32* packets;
-    u32* cleared;
-    float eps, perK, perN;
+    float eps, perK;
 #endif
 };
-
-constexpr u32 notArrived = 0xffffffffu;  // a packet without a sum
 
 // Rows have a factor before the epilogue starts: of the norm before the product, or the scales of codes that become heads.
 constexpr bool rowFactors = GEMM_ROW_SCALE == 3 || (GEMM_ROW_SCALE == 2 && GEMM_HEAD);
@@ -66,9 +62,7 @@ struct Epilogue {
     __device__ __forceinline__ void prefetchResidual(int firstRow, int firstColumn, int first) {
         if (!leader) return;
         const int count = min(staging, chunks - first);
-        const int weightBytes = GEMM_POST_NORM && first == 0 ? 4 * min(tileN, arguments.n - firstColumn) : 0;
-        barrierExpect(residualBarrier, count * chunkBytes + weightBytes);
-        if (weightBytes) loadBytes(constants, arguments.columnScale + firstColumn, weightBytes, residualBarrier);
+        barrierExpect(residualBarrier, count * chunkBytes);
         for (int i = 0; i < count; ++i) {
             const int c = first + i;
             const int column = firstColumn + (c % chunksAcross) * chunkColumns, row = firstRow + (c / chunksAcross) * 64;
@@ -85,7 +79,7 @@ struct Epilogue {
 #pragma unroll
         for (int i = 0; i < pairsPerChunk; ++i) {
             const int column = firstInputColumn + 8 * i + 2 * (lane % 4);
-            if (GEMM_COLUMN_SCALE == 2 && !GEMM_POST_NORM && !GEMM_SCALE_STAGED) columns.scale[i] = columnPair(arguments.columnScale, column);
+            if (GEMM_COLUMN_SCALE == 2 && !GEMM_SCALE_STAGED) columns.scale[i] = columnPair(arguments.columnScale, column);
             if (GEMM_BIAS) columns.bias[i] = columnPair(arguments.bias, column);
         }
     }
@@ -146,19 +140,12 @@ struct Epilogue {
         return {gate.apply(acc[mb][nb][at], acc[mb][nb][at + 4]), gate.apply(acc[mb][nb][at + 1], acc[mb][nb][at + 5])};
     }
 
-    // The plain accumulators that `outputs` would take.
-    __device__ __forceinline__ Float2 element(const float (&acc)[blocksM][blocksN][blockN / 2], int mb, int across, int inside, int half) const {
-        const int j = across * pairsPerChunk + inside, at = 4 * (j % (blockN / 8)) + 2 * half;
-        return {acc[mb][j / (blockN / 8)][at], acc[mb][j / (blockN / 8)][at + 1]};
-    }
-
     __device__ __forceinline__ void run(float (&acc)[blocksM][blocksN][blockN / 2], const Rows& rows, int tileRow, int tileColumn) {
         if constexpr (GEMM_DIRECT_STORE) {
             direct(acc, tileRow, tileColumn);
         } else {
 #if GEMM_FUSED
             if constexpr (GEMM_HEAD) heads(acc, rows, tileColumn);
-            if constexpr (GEMM_POST_NORM) publish(acc, tileRow, tileColumn);
 #endif
             staged(acc, rows, tileRow, tileColumn);
         }
@@ -268,47 +255,6 @@ struct Epilogue {
         }
     }
 
-    // Sums of squares of this tile's rows go out to the row's other tiles.
-    __device__ __forceinline__ void publish(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) const {
-#pragma unroll
-        for (int i = 0; i < 2 * blocksM; ++i) {
-            const int mb = i / 2, half = i % 2, row = rowOf(tileRow, mb) + 8 * half;
-            float squares = 0.0f;
-#pragma unroll
-            for (int nb = 0; nb < blocksN; ++nb)
-#pragma unroll
-                for (int j = 0; j < blockN / 2; j += 4) {
-                    const float x = acc[mb][nb][j + 2 * half], y = acc[mb][nb][j + 2 * half + 1];
-                    squares += x * x + y * y;
-                }
-            const u32 bits = asBits(groupSum<4>(squares)), at = row * arguments.statisticsStride + tileColumn;
-            if (lane % 4 == 0 && row < arguments.m) {
-                asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(arguments.packets + at),
-                             "r"(bits == notArrived ? 0x7fc00000u : bits) : "memory");
-                arguments.cleared[at] = notArrived;
-            }
-        }
-    }
-
-    // The sum over all tiles of a row, as it arrives, made a factor.
-    __device__ __forceinline__ float collect(int row) const {
-        float sum = 0.0f;
-        if (row < arguments.m) {
-            for (int tile = lane % 4; tile < arguments.statisticsStride; tile += 4) {
-                const u32* packet = arguments.packets + (row * arguments.statisticsStride + tile);
-                u32 bits = notArrived;
-                for (u32 tries = 0; bits == notArrived; ++tries) {
-                    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(bits) : "l"(packet) : "memory");
-                    if (tries > spinLimit) {
-                        abandon();
-                        break;
-                    }
-                }
-                sum += asFloat(bits);
-            }
-        }
-        return rsqrtf(groupSum<4>(sum) * arguments.perN + arguments.eps);
-    }
 #endif
 
     __device__ __forceinline__ void direct(const float (&acc)[blocksM][blocksN][blockN / 2], int tileRow, int tileColumn) {
@@ -371,9 +317,6 @@ struct Epilogue {
                     if (GEMM_SCALE_STAGED) scale[half] = asFloat(loadShared4(constants + 4 * (tileN + mb * 64 + warp * 16 + half * 8 + lane / 4)));
                     else if (GEMM_ROW_SCALE == 2 && !GEMM_HEAD) scale[half] = row < arguments.m ? common * __ldg(arguments.rowScale + row) : 0.0f;
                     if (GEMM_ROW_SCALE == 3 && !GEMM_HEAD) scale[half] = common * rows.factor[mb][half];  // heads are scaled already
-#if GEMM_FUSED
-                    if (GEMM_POST_NORM) scale[half] = collect(row);
-#endif
                     if (GEMM_ROW_SCALE > 1) gate[half] = gateOf(scale[half]);
                     if (GEMM_OUTPUT == 3)
                         coarse[half] = CoarseGate<activation>::make(scale[half], row < arguments.m ? __ldg(arguments.statistics + row) : 1.0f);
@@ -393,7 +336,7 @@ struct Epilogue {
                     namedSync(3 + group, 128);
                 }
             }
-#if GEMM_POST_NORM || GEMM_SCALE_STAGED
+#if GEMM_SCALE_STAGED
 #pragma unroll
             for (int i = 0; i < pairsPerChunk; ++i) columns.scale[i] = constantPair(across * 8 * pairsPerChunk + 8 * i + 2 * (lane % 4));
 #endif
@@ -440,23 +383,14 @@ struct Epilogue {
 #pragma unroll
                     for (int part = 0; part < 4; ++part) {
                         const int half = part & 1;
-                        Float2 v;
-                        if constexpr (GEMM_POST_NORM) {
+                        Float2 v = outputs(acc, mb, across, b + part / 2, half, scale[half], gate[half], columns);
+                        if (GEMM_RESIDUAL) {
                             const Float2 r = unpack2<output>(residual[part]);
-                            const Float2 y = element(acc, mb, across, b + part / 2, half);
-                            const Float2 w = columns.scale[b + part / 2];
-                            v = {fmaf(y.x * scale[half], w.x, r.x), fmaf(y.y * scale[half], w.y, r.y)};
-                            squares[half] += v.x * v.x + v.y * v.y;
-                        } else {
-                            v = outputs(acc, mb, across, b + part / 2, half, scale[half], gate[half], columns);
-                            if (GEMM_RESIDUAL) {
-                                const Float2 r = unpack2<output>(residual[part]);
-                                v.x += r.x;
-                                v.y += r.y;
-                            }
+                            v.x += r.x;
+                            v.y += r.y;
                         }
                         packed[part] = pack2<output>(v.x, v.y);
-                        if (GEMM_STATISTICS && !GEMM_POST_NORM) {
+                        if (GEMM_STATISTICS) {
                             const Float2 w = unpack2<output>(packed[part]);
                             squares[half] += w.x * w.x + w.y * w.y;
                         }

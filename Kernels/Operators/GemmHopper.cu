@@ -19,14 +19,6 @@
 //   y = v * rsqrt(mean(v^2) + eps) * w;  out[i] = y[i] cos - y[i + D/2] sin;  out[i + D/2] = y[i + D/2] cos + y[i] sin  (i < D/2)
 //   with cos and sin of positions[m] * frequencies[i], the product rounded to fp32 as PyTorch has it. Further heads (values) are only
 //   scaled; GEMM_ROW_SCALE 2 goes with GEMM_COLUMN_SCALE 1 here. The angles are computed here: reading a table of them from L2 was slower while the copy engine keeps it busy.
-// GEMM_POST_NORM (sandwich norm; wants columnScale per column as its weight, a residual, and GEMM_GROUP 1):
-//   v = residual + acc * rsqrt(mean(acc^2) + eps) * columnScale[n], the mean over all N columns of the row, before it is rounded;
-//   statistics hold the squares of v before it is rounded. C may be the residual. The tiles of a row exchange their sums through
-//   `packets` [M, tiles of N], where a word that is not all ones is a sum that has arrived: nothing else has to be ordered. All words
-//   must be ones at the start; the kernel fills the same words of `cleared` with ones. So two buffers that take turns, filled with
-//   0xff once and again before M changes, serve a chain of such products. Tiles of a row have neighbouring numbers and run at the
-//   same time, and a block goes through its tiles in order, so that the first unfinished row can always finish: no deadlock,
-//   as long as all blocks of the grid become resident (one an SM, as below).
 // GEMM_EARLY 1: B does not depend on the launches before (weights), and its first tiles are asked for before the wait for them.
 // Gated: B holds gate and up rows interleaved by eight (rows 16 i .. 16 i + 7 gate, + 8 .. + 15 up, of outputs 8 i ..), so a
 // thread holds both of a pair; C is [M, N / 2]. With GEMM_B_RANK 4 the map interleaves an unpacked [2, N / 2, K] on the way.
@@ -45,8 +37,7 @@
 // Launch. Entry apus_gemm_hopper; block 128 * (1 + GEMM_CONSUMERS) threads; cluster = GEMM_CLUSTER_M * GEMM_CLUSTER_N blocks along x
 // (attribute set where it is 2); grid cluster * min(SMs / cluster, ceil(M / (tileM * clusterM)) * ceil(N / (tileN * clusterN)));
 // dynamic shared memory 1024 + stages * (tileM + tileN) * 128 + min(GEMM_STAGING, chunks) * consumers * 64 * chunk row bytes + 256
-// (no staging with the direct store), + 10 * GEMM_HEAD, + consumers * tileN * 4 with GEMM_POST_NORM, + consumers * (tileN + rows of a warpgroup) * 4
-// with GEMM_SCALE_STAGED; at most 232,448;
+// (no staging with the direct store), + 10 * GEMM_HEAD, + consumers * (tileN + rows of a warpgroup) * 4 with GEMM_SCALE_STAGED; at most 232,448;
 // chunks = columns of a tile of C / chunk columns * 64-row blocks per warpgroup.
 // M of any size; K and N: rows of A, B, C 16-byte aligned, else GEMM_DIRECT_STORE for C and GemmGeneric.cu for A and B. Programmatic
 // stream serialisation is honoured. Maps (without interleave; 16-bit: dtype of the tensor; e4m3: uint8; L2 promotion 256):
@@ -148,16 +139,13 @@
 #ifndef GEMM_KEY_HEADS
 #define GEMM_KEY_HEADS 0
 #endif
-#ifndef GEMM_POST_NORM
-#define GEMM_POST_NORM 0
-#endif
 // Has the parameters behind rowStride.
-#define GEMM_FUSED (GEMM_ROW_SCALE == 3 || GEMM_HEAD || GEMM_POST_NORM)
+#define GEMM_FUSED (GEMM_ROW_SCALE == 3 || GEMM_HEAD)
 #ifndef GEMM_EARLY
 #define GEMM_EARLY 0
 #endif
 #ifndef GEMM_RESIDUAL_STEP  // the step of K at which the residual's tile is asked for; 0: before the first
-#define GEMM_RESIDUAL_STEP (GEMM_POST_NORM ? 2 : 0)
+#define GEMM_RESIDUAL_STEP 0
 #endif
 #ifndef GEMM_K  // 0: from the argument
 #define GEMM_K 0
@@ -180,8 +168,6 @@ static_assert(!GEMM_EARLY || clusterSize == 1, "a block's barriers are known to 
 static_assert(!GEMM_DIRECT_STORE || !GEMM_FUSED, "norms want staged stores");
 static_assert(!GEMM_HEAD || (!GEMM_GATED && blockN % (GEMM_HEAD ? GEMM_HEAD : 1) == 0 && GEMM_HEAD % 16 == 0), "whole heads in a block");
 static_assert(!GEMM_HEAD || GEMM_COLUMN_SCALE == (GEMM_ROW_SCALE == 2 ? 1 : 0), "heads of codes have one scale for the weights");
-static_assert(!GEMM_POST_NORM || (GEMM_RESIDUAL && GEMM_COLUMN_SCALE == 2 && GEMM_GROUP == 1 && clusterSize == 1), "see GEMM_POST_NORM");
-static_assert(!GEMM_POST_NORM || (!GEMM_PROMOTE && !GEMM_BIAS && !GEMM_ACTIVATION), "a projection, its norm and the residual");
 static_assert(!GEMM_PROMOTE || GEMM_RESIDUAL_STEP == 0, "promoted sums take a residual before they start");
 static_assert(!GEMM_PINGPONG || consumers == 2, "ping-pong is for two warpgroups");
 
@@ -242,7 +228,7 @@ struct Ring {
 using namespace apus;
 
 // The consumers want every register there is.
-constexpr bool wide = GEMM_POST_NORM || GEMM_SCALE_STAGED;
+constexpr bool wide = GEMM_SCALE_STAGED;
 
 extern "C" __global__ void __launch_bounds__(128 * (1 + GEMM_CONSUMERS), 1)
 apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__ TensorMap mapB, const __grid_constant__ TensorMap mapC,
@@ -258,8 +244,6 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
                  const float* headWeights,  // [2, D]: queries, keys; w or 1 + w as the model has it
                  const float* frequencies,  // [D / 2], radians a position
                  const int* positions,      // [M]
-                 u32* packets,              // [M, tiles of N]
-                 u32* cleared,              // [M, tiles of N]
                  float eps
 #endif
 ) {
@@ -354,11 +338,11 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
         const int group = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
         const Arguments arguments{c, rowScale, columnScale, bias, statistics, m, n, GEMM_GATED ? n / 2 : n, ceilDivide(n, tileN), rowStride
 #if GEMM_FUSED
-                                  , headWeights, frequencies, positions, packets, cleared, eps, 1.0f / kTotal, 1.0f / n
+                                  , headWeights, frequencies, positions, eps, 1.0f / kTotal
 #endif
         };
         Epilogue epilogue{arguments, mapC, mapR, stagingBase + group * stagingBytes, residualBarrier(group),
-                          constants + (GEMM_POST_NORM || GEMM_SCALE_STAGED ? group * constantBytes : 0), 0, group, warp, lane, threadIdx.x % 128 == 0};
+                          constants + (GEMM_SCALE_STAGED ? group * constantBytes : 0), 0, group, warp, lane, threadIdx.x % 128 == 0};
         const auto release = [&](u32 slot) {
             if constexpr (clusterSize > 1) {
                 if (lane < clusterSize) barrierArriveRemote(empty(slot), lane);

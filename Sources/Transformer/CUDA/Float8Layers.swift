@@ -28,7 +28,7 @@ package final class Float8Layers: Sendable {
         let frequencies: DeviceTensor  // [D / 2] fp32
     }
 
-    private let kernels: Float8LayerKernels
+    private let kernels: LayerGEMMKernels
     private let context: OperatorContext
     private let spec: TransformerSpec
     private let layers: [Int: Layer]
@@ -40,7 +40,7 @@ package final class Float8Layers: Sendable {
     }
 
     init(_ weights: TransformerWeights, _ device: DeviceWeights, spec: TransformerSpec, on context: OperatorContext) throws {
-        kernels = try Float8LayerKernels(context)
+        kernels = try LayerGEMMKernels(context)
         self.context = context
         self.spec = spec
         let range = Self.range(layerCount: weights.layers.count)
@@ -93,7 +93,7 @@ package final class Float8Layers: Sendable {
         try kernels.multiply(
             rows.codes, scales: rows.scales, layer.queryKeyValue, into: queryKeyValue,
             epilogue: .heads(size: spec.headDimension, query: spec.queryHeads, key: spec.keyValueHeads),
-            heads: Float8HeadArguments(
+            heads: LayerHeadArguments(
                 weights: layer.headWeights, frequencies: layer.frequencies, positions: positions, epsilon: spec.normEpsilon))
     }
 

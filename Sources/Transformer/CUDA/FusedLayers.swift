@@ -70,14 +70,10 @@ final class FusedLayers: Sendable {
         _ index: Int, _ a: DeviceTensor, _ weight: DeviceTensor, queryHeads: Int, keyHeads: Int, positions: DeviceTensor, sums: RowSums?,
         into heads: DeviceTensor
     ) throws {
-        var arguments = LayerGEMMArguments()
-        arguments.rowSums = sums?.values
-        arguments.headWeights = headWeights[index]
-        arguments.frequencies = frequencies[spec.layers[index].rope]
-        arguments.positions = positions
+        guard let frequencies = frequencies[spec.layers[index].rope] else { return }
         try kernels.multiply(
-            a, weight, into: heads, epilogue: .heads(size: spec.headDimension, query: queryHeads, key: keyHeads), epsilon: spec.normEpsilon,
-            arguments)
+            a, rowSums: sums?.values, weight, into: heads, queryHeads: queryHeads, keyHeads: keyHeads, headSize: spec.headDimension,
+            LayerHeadArguments(weights: headWeights[index], frequencies: frequencies, positions: positions, epsilon: spec.normEpsilon))
     }
 
     /// Sums and counters for a pass over so many rows.
