@@ -40,6 +40,13 @@ struct DeviceArguments: ParsableArguments {
     @Option(help: "Weights that the resident kernel reads: bf16 or fp8 (E4M3, a factor a row; less exact).")
     var decodeWeights: DecodeWeightFormat = .bfloat16
 
+    @Option(
+        help: """
+            Keys and values of a text: bf16 or fp8 (E4M3, a power of two a head; less exact). On a GPU fp8 halves their memory; a CPU rounds alike and \
+            keeps fp32, which saves nothing.
+            """)
+    var kvCache: KeyValueCacheFormat = .bfloat16
+
     @Option(help: "CPU threads; one a processor when left out.")
     var threads: Int?
 
@@ -59,6 +66,7 @@ struct DeviceArguments: ParsableArguments {
         var options = ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads, cpuPrecision: cpuPrecision)
         options.fusion = fusion
         options.decodeWeights = decodeWeights
+        options.cacheFormat = kvCache
         return options
     }
 
@@ -72,6 +80,8 @@ extension CPUPrecision: ExpressibleByArgument {}
 extension DecodeMode: ExpressibleByArgument {}
 
 extension DecodeWeightFormat: ExpressibleByArgument {}
+
+extension KeyValueCacheFormat: ExpressibleByArgument {}
 
 extension MatrixPrecision: ExpressibleByArgument {}
 

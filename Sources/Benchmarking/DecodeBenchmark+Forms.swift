@@ -60,7 +60,8 @@ extension DecodeBenchmark {
     /// A graph of small kernels with programmatic edges, on the same weights; nil where there is none for the model.
     package func rival(context: Int, runs: Int) throws -> FormRow? {
         guard let device = executor as? CUDAExecutor, try device.decodeBlocks() != nil,
-            DecodeGraph.obstacle(executor.spec, format: device.decodeWeights, major: device.device.computeCapability.major) == nil
+            DecodeGraph.obstacle(
+                executor.spec, format: device.decodeWeights, cacheFormat: device.cacheFormat, major: device.device.computeCapability.major) == nil
         else { return nil }
         let own = try greedy(context: context, runs: 1).tokens
         let (session, first) = try filled(context)

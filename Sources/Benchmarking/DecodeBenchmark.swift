@@ -49,7 +49,7 @@ package struct DecodeBenchmark {
         /// What the resident kernel keeps beside them.
         package let engine: Int
         package let cache: Int
-        /// Rows of the prefill.
+        /// Rows of the prefill, and what they read of a cache of codes.
         package let space: Int
         /// Taken between the loading of the model and the end of the benchmark.
         package let measured: Int
@@ -112,7 +112,8 @@ package struct DecodeBenchmark {
         let device = executor as? CUDAExecutor
         return Row(
             context: context, samples: times, seconds: spread,
-            work: DecodeWork(spec: executor.spec, position: context + steps / 2, weightBits: device?.decodeWeightBits ?? 16),
+            work: DecodeWork(spec: executor.spec, position: context + steps / 2, weightBits: device?.decodeWeightBits ?? 16,
+                cacheFormat: device?.cacheFormat ?? .bfloat16),
             exchanges: device?.decodeForm?.isResident == true ? DecodePlan.exchanges(executor.spec, position: context + steps / 2) : nil,
             power: power,
             watchedTokens: watched)
@@ -126,7 +127,7 @@ package struct DecodeBenchmark {
     package func memory(freeBefore free: Int, cache: Int, longest context: Int) throws -> Memory? {
         guard let device = executor as? CUDAExecutor else { return nil }
         return Memory(
-            weights: device.weights.byteCount, engine: try device.decodeByteCount(), cache: cache, space: device.spaceByteCount(rows: context),
+            weights: device.weights.byteCount, engine: try device.decodeByteCount(), cache: cache, space: device.spaceByteCount(rows: context) + device.cacheRowByteCount,
             measured: free - (try device.context.context.memory().free))
     }
 

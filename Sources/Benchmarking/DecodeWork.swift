@@ -12,11 +12,12 @@ package struct DecodeWork: Sendable, Equatable {
     /// - Parameters:
     ///   - position: cached positions ahead of the token.
     ///   - weightBits: of a weight, 16 or 8; the factors of the rows are not counted.
-    package init(spec: TransformerSpec, position: Int, weightBits: Int = 16) {
+    ///   - cacheFormat: codes are counted with their exponents.
+    package init(spec: TransformerSpec, position: Int, weightBits: Int = 16, cacheFormat: KeyValueCacheFormat = .bfloat16) {
         let matrices = EmbedWork.matrixParameters(spec) + spec.vocabularySize * spec.hiddenSize
         let seen = spec.layers.map { min(position + 1, $0.window ?? .max) }.reduce(0, +)
         weightBytes = matrices * weightBits / 8
-        cacheBytes = 2 * 2 * (seen - spec.layers.count) * spec.keyValueHeads * spec.headDimension
+        cacheBytes = (seen - spec.layers.count) * cacheFormat.byteCount(spec)
         operations = 2 * Double(matrices) + 4 * Double(seen) * Double(spec.queryHeads * spec.headDimension)
     }
 

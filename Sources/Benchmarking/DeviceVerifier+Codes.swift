@@ -13,7 +13,7 @@ extension DeviceVerifier {
     static let agreementBound = 0.5
 
     func checkCodes(_ sequences: [[Int32]], _ report: (ModelVerifier.Check) throws -> Void) throws {
-        let rounded = try CPUExecutor(spec: model.spec, weights: model.weights.roundedToCodes())
+        let rounded = try CPUExecutor(spec: model.spec, weights: model.weights.roundedToCodes(), cacheFormat: device.cacheFormat)
         for ids in sequences {
             let (actual, same, whole) = (try logits(device, ids), try logits(rounded, ids), try logits(reference, ids))
             let name = "fp8, \(ids.count) tokens: "
@@ -39,13 +39,13 @@ extension DeviceVerifier {
     }
 
     /// The logits behind every position.
-    private func logits(_ executor: any ModelExecutor, _ ids: [Int32]) throws -> [[Float]] {
+    func logits(_ executor: any ModelExecutor, _ ids: [Int32]) throws -> [[Float]] {
         var rows: [[Float]] = []
         try executor.makeSession().extend(ids) { _, logits in rows.append(logits) }
         return rows
     }
 
-    private static func likeliest(_ logits: [Float]) -> Int? { logits.indices.max { logits[$0] < logits[$1] } }
+    static func likeliest(_ logits: [Float]) -> Int? { logits.indices.max { logits[$0] < logits[$1] } }
 
     /// The divergence of the distribution of `actual` from that of `expected` (Kullback and Leibler), in nats; NaN where one is NaN.
     package static func divergence(of actual: [Float], from expected: [Float]) -> Double {

@@ -44,8 +44,10 @@ package struct DeviceVerifier {
     let reference: CPUExecutor
     private let seed: UInt64
     /// Whether single tokens are computed with E4M3 codes.
-    private var hasCodes: Bool { device.decodeWeightBits == 8 }
-    private let bounds: Bounds
+    var hasCodes: Bool { device.decodeWeightBits == 8 }
+    let bounds: Bounds
+    /// A cache of codes lets differences grow: ``cacheLogitBound``.
+    private var logitBound: Double { device.cacheFormat == .float8 ? max(bounds.logits, Self.cacheLogitBound) : bounds.logits }
 
     package init(model: LoadedModel, device: CUDAExecutor, seed: UInt64, fault: Fault?) throws {
         self.model = model
@@ -53,9 +55,10 @@ package struct DeviceVerifier {
             try fault.map {
                 try CUDAExecutor(
                     spec: $0.applied(to: model.spec), weights: model.weights, device: device.device, path: device.path, fusion: device.fusion,
-                    precision: device.precision, groupRows: device.groupRows, decoding: device.decoding, decodeWeights: device.decodeWeights)
+                    precision: device.precision, groupRows: device.groupRows, decoding: device.decoding, decodeWeights: device.decodeWeights,
+                    cacheFormat: device.cacheFormat)
             } ?? device
-        reference = try CPUExecutor(spec: model.spec, weights: model.weights)
+        reference = try CPUExecutor(spec: model.spec, weights: model.weights, cacheFormat: device.cacheFormat)
         self.seed = seed
         bounds = Bounds(device.precision)
     }
@@ -67,7 +70,11 @@ package struct DeviceVerifier {
         try checkVectors(sequences, report)
         guard model.hasHead, !model.spec.isBidirectional else { return }
         try checkLogits(sequences.filter { $0.count <= 513 }, report)
-        if hasCodes { try checkCodes(sequences.filter { $0.count <= 129 }, report) }
+        if device.cacheFormat == .float8 {
+            try checkCache(sequences.filter { $0.count <= 513 }, report)
+        } else if hasCodes {
+            try checkCodes(sequences.filter { $0.count <= 129 }, report)
+        }
         if device.decodeForm?.isResident == true { try DecodeVerifier(model: model, executor: device, seed: seed).run(report: report) }
     }
 
@@ -115,7 +122,7 @@ package struct DeviceVerifier {
             if ids.count == 1, hasCodes { continue }
             let whole = try device.makeSession().extend(ids)
             try report(
-                .init(name: "logits, \(ids.count) tokens", value: Self.relativeError(whole, expected), bound: bounds.logits, isLowerBound: false))
+                .init(name: "logits, \(ids.count) tokens", value: Self.relativeError(whole, expected), bound: logitBound, isLowerBound: false))
             // A single token is computed with the weights' codes, and held against them below.
             guard ids.count > 2, !hasCodes else { continue }
             // In two parts and a step, behind what is in the cache.
@@ -125,7 +132,7 @@ package struct DeviceVerifier {
             let continued = try session.extend([ids[ids.count - 1]])
             try report(
                 .init(
-                    name: "logits in three parts, \(ids.count) tokens", value: Self.relativeError(continued, expected), bound: bounds.logits,
+                    name: "logits in three parts, \(ids.count) tokens", value: Self.relativeError(continued, expected), bound: logitBound,
                     isLowerBound: false))
         }
     }

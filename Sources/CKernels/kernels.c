@@ -125,6 +125,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Operators/SoftmaxTopK.cu")
 #embed "../../Kernels/Operators/SoftmaxTopK.cu" suffix(, )
     END
+    BEGIN("Prefill/CacheCodes.cu")
+#embed "../../Kernels/Prefill/CacheCodes.cu" suffix(, )
+    END
     BEGIN("Prefill/LayerConsumer.cuh")
 #embed "../../Kernels/Prefill/LayerConsumer.cuh" suffix(, )
     END

@@ -7,6 +7,9 @@ public protocol ModelExecutor: AnyObject, Sendable {
     /// What runs the model, for people: "CPU, 8 threads, avx512".
     var deviceDescription: String { get }
 
+    /// What the keys and values of sessions are rounded to.
+    var cacheFormat: KeyValueCacheFormat { get }
+
     /// How single tokens are computed; nil where there is one way only.
     var decodeForm: DecodeForm? { get }
 
@@ -138,6 +141,7 @@ public struct DecodeForm: Sendable, Equatable {
 }
 
 extension ModelExecutor {
+    public var cacheFormat: KeyValueCacheFormat { .bfloat16 }
     public var decodeForm: DecodeForm? { nil }
     public var preferredBatchTokens: Int { 8192 }
     public var batchesInFlight: Int { 1 }

@@ -36,7 +36,8 @@ struct CommandTests {
         ["logits", "--ids", "1", "--output", "/no/such/folder/x.npy"],
         ["verify", "--operators", "--device", "cpu"], ["verify", "--operators", "--cases", "0"], ["verify", "folder", "--operators"],
         ["verify", "--operators", "--path", "fastest"], ["embed", "--device", "gpu", "--input", "-"],
-        ["generate", "--prompt", "a", "--device", "cuda"], ["nonsense"],
+        ["generate", "--prompt", "a", "--device", "cuda"], ["nonsense"], ["generate", "--prompt", "a", "--kv-cache", "int8"],
+        ["chat", "--kv-cache", "fp16"], ["verify", "--kv-cache", "8"], ["bench", "decode", "--kv-cache", "e4m3"],
     ])
     func faultsAreOneLineOnStandardError(arguments: [String]) throws {
         let run = try CommandLineRun(arguments)
@@ -141,6 +142,17 @@ struct CommandTests {
                 let allowed = row.indices.filter { $0 < 256 || $0 > 296 }
                 #expect(allowed.max { row[$0] < row[$1] } == token)
             }
+        }
+    }
+
+    @Test func aCacheOfCodesIsNamed() throws {
+        try withModel { model, _ in
+            let arguments = ["generate", model, "--device", "cpu", "--ids", "1,2,3", "--max-tokens", "5", "--temperature", "0", "--ignore-eos", "--timing"]
+            let plain = try CommandLineRun(arguments), coded = try CommandLineRun(arguments + ["--kv-cache", "fp8"])
+            #expect(plain.status == 0 && coded.status == 0, "\(coded.errors)")
+            #expect(coded.errors.contains("rounded to fp8 and kept in fp32"))
+            #expect(!plain.errors.contains("fp8"))
+            #expect(try CommandLineRun(["info", model, "--device", "cpu", "--kv-cache", "fp8"]).output.contains("a position in fp32, rounded to fp8"))
         }
     }
 

@@ -20,6 +20,8 @@ import Transformer
         #expect(work.operations == 1_191_968_768 + 28 * 4 * 1901 * 2048)
         let half = DecodeWork(spec: spec, position: 1900, weightBits: 8)
         #expect(half.weightBytes == 595_984_384 && half.cacheBytes == work.cacheBytes && half.operations == work.operations)
+        let codes = DecodeWork(spec: spec, position: 1900, cacheFormat: .float8)
+        #expect(codes.weightBytes == work.weightBytes && codes.cacheBytes == 1900 * 28 * 2 * 8 * 129)
         // Half of the layers see the last 512 positions, the token's own among them.
         let windowed = DecodeWork(spec: Self.spec(window: 512), position: 1900)
         #expect(windowed.cacheBytes == 14 * (1900 + 511) * 4096)

@@ -70,6 +70,39 @@ import Transformer
         #expect(try generator.render(messages: messages) == golden["rendered"]?.stringValue)
     }
 
+    /// docs/decode.md states what the rounding of keys and values costs.
+    @Test func aCacheOfCodesCostsLittle() async throws {
+        let plain = try await LoadedModel(BundledModel.text.name, options: ModelOptions())
+        var options = ModelOptions()
+        options.cacheFormat = .float8
+        let coded = try await LoadedModel(BundledModel.text.name, options: options)
+        #expect(coded.executor.cacheFormat == .float8 && plain.executor.cacheFormat == .bfloat16)
+        let generator = try Generator(model: coded)
+        let text = "Once upon a time there was a little girl who had a red ball. One day she went to the park with her mother and"
+        let ids = try generator.encode(text)
+        var (whole, rounded): ([[Float]], [[Float]]) = ([], [])
+        try plain.executor.makeSession().extend(ids.map { Int32($0) }) { _, logits in whole.append(logits) }
+        try coded.executor.makeSession().extend(ids.map { Int32($0) }) { _, logits in rounded.append(logits) }
+        let losses = zip(rounded, whole).map(divergence)
+        #expect(losses.max() ?? .nan < 0.1 && losses.reduce(0, +) / Double(losses.count) < 0.02, "\(losses)")
+        #expect(losses.max() ?? 0 > 1e-7)
+
+        // The prompt in one piece and in three, and the same text.
+        let goesOn = GenerationOptions(maximumTokens: 40, ignoresEndOfSequence: true)
+        let once = try generator.generate(ids: ids, options: goesOn)
+        let session = try coded.executor.makeSession()
+        _ = try session.extend(ids.prefix(7).map { Int32($0) })
+        _ = try session.extend([Int32(ids[7])])
+        #expect(try generator.generate(ids: ids, options: goesOn, session: session).tokens == once.tokens)
+    }
+
+    /// In nats.
+    private func divergence(_ actual: [Float], _ expected: [Float]) -> Double {
+        func logSum(_ logits: [Float]) -> Double { log(logits.reduce(0) { $0 + exp(Double($1)) }) }
+        let (a, e) = (logSum(actual), logSum(expected))
+        return zip(actual, expected).reduce(0) { $0 + exp(Double($1.1) - e) * ((Double($1.1) - e) - (Double($1.0) - a)) }
+    }
+
     @Test func theEmbeddingModelGivesTransformersVectors() async throws {
         let embedder = try await Embedder()
         let spec = embedder.model.spec

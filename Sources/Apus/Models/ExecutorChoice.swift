@@ -42,7 +42,7 @@ struct ExecutorChoice {
         guard options.precision == .bfloat16 else {
             throw ApusError(.noDevice, "the precision \(options.precision.rawValue) is a GPU's, and the model would run on the CPU")
         }
-        return try CPUExecutor(spec: spec, weights: weights, threads: options.threads, precision: options.cpuPrecision)
+        return try CPUExecutor(spec: spec, weights: weights, threads: options.threads, precision: options.cpuPrecision, cacheFormat: options.cacheFormat)
     }
 
     private func cuda(from first: Device) throws -> [any ModelExecutor] {
@@ -52,7 +52,8 @@ struct ExecutorChoice {
             let result = Result {
                 try CUDAExecutor(
                     spec: spec, weights: weights, device: devices[index], path: options.kernels, fusion: options.fusion ?? .none,
-                    precision: options.precision, groupRows: groupRows, decoding: options.decoding, decodeWeights: options.decodeWeights)
+                    precision: options.precision, groupRows: groupRows, decoding: options.decoding, decodeWeights: options.decodeWeights,
+                    cacheFormat: options.cacheFormat)
             }
             results.withLock { $0[index] = result }
         }

@@ -11,6 +11,9 @@ public typealias KernelPath = Operators.KernelPath
 /// What the resident decode kernel's matrices lie in: `bf16` or `fp8`.
 public typealias DecodeWeightFormat = Transformer.DecodeWeightFormat
 
+/// What the keys and values of a sequence lie in: `bf16` or `fp8`.
+public typealias KeyValueCacheFormat = Transformer.KeyValueCacheFormat
+
 /// What the products of a model's layers multiply on a GPU: `bf16` or `fp8`.
 public typealias MatrixPrecision = Transformer.MatrixPrecision
 
@@ -25,6 +28,8 @@ public struct ModelOptions: Sendable {
     public var decoding: DecodeMode
     /// What the kernel of ``DecodeMode/resident`` reads; `fp8` is nothing for other ways of decoding.
     public var decodeWeights = DecodeWeightFormat.bfloat16
+    /// What the keys and values of a text lie in; `fp8` takes half the memory on a GPU, and the same rounding without the gain on a CPU.
+    public var cacheFormat = KeyValueCacheFormat.bfloat16
     /// What the large products multiply on a GPU.
     public var precision: MatrixPrecision
     /// What Hopper's products do of the norms, for measuring; ``PrefillFusion/preferred(for:precision:)`` for embedding models when nil.

@@ -91,7 +91,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
             })
         let output = Output.standard
         let way = loaded.executor.decodeForm?.isResident == true ? DecodeMode.resident : .layers
-        let mode = way.rawValue + (device?.decodeWeightBits == 8 ? ", fp8 weights" : "")
+        let mode = way.rawValue + (device?.decodeWeightBits == 8 ? ", fp8 weights" : "") + (device?.cacheFormat == .float8 ? ", fp8 cache" : "")
         try output.writeLine("\(loaded.name) on \(loaded.executor.deviceDescription), decode \(mode), \(steps) tokens, median of \(runs)")
         if let line = text.readLine { try output.writeLine(line) }
         if let line = text.exchangeLine { try output.writeLine(line) }

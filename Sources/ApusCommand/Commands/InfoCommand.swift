@@ -82,6 +82,7 @@ struct InfoCommand: AsyncParsableCommand {
         try row("chat template", model.chat.hasTemplate ? "yes" : "no")
         try row("text", model.hasHead && !spec.isBidirectional ? "yes" : "no, encoder only")
         if model.hasHead, let mode = DecodeText.mode(model.executor.decodeForm) { try row("decoding", mode) }
+        if model.hasHead, !spec.isBidirectional { try row("cache", DecodeText.cacheFormat(model)) }
         let encoder = try model.encoderDescription()
         let width = encoder.head.fullDimension(hiddenSize: spec.hiddenSize)
         try row("vectors", "\(width) dimensions, \(encoder.head.pooling.rawValue) pooling\(encoder.isFromFolder ? "" : " (the family's default)")")

@@ -13,7 +13,7 @@ enum DecodeText {
     /// With the memory that it takes.
     static func line(_ model: LoadedModel, _ session: any DecoderSession) -> String? {
         let report = model.executor.decodeForm
-        guard let report, let mode = mode(report) else { return nil }
+        guard let report, let mode = mode(report) else { return cpuLine(model.executor, session) }
         var parts: [String] = []
         if let device = model.executor as? CUDAExecutor {
             parts.append("weights \(Format.bytes(device.weights.byteCount))")
@@ -21,6 +21,27 @@ enum DecodeText {
                 parts.append("a second copy of them, packed as \(device.decodeWeights.rawValue), \(Format.bytes(report.byteCount))")
             }
         }
-        return "tokens: \(mode); memory: " + (parts + ["cache \(Format.bytes(session.cacheByteCount))"]).joined(separator: ", ")
+        return "tokens: \(mode); memory: " + (parts + [cache(model.executor, session)]).joined(separator: ", ")
+    }
+
+    /// What a position of a text takes, and in which form.
+    static func cacheFormat(_ model: LoadedModel) -> String {
+        let (spec, format) = (model.spec, model.executor.cacheFormat)
+        let layers = spec.layers.count
+        guard model.executor is CUDAExecutor else {
+            let bytes = 2 * layers * spec.keyValueHeads * spec.headDimension * MemoryLayout<Float>.stride
+            return "\(Format.bytes(bytes)) a position in fp32\(format == .float8 ? ", rounded to fp8" : "")"
+        }
+        return "\(Format.bytes(format.byteCount(spec) * layers)) a position in \(format.rawValue)"
+    }
+
+    private static func cache(_ executor: any ModelExecutor, _ session: any DecoderSession) -> String {
+        "\(executor.cacheFormat == .float8 ? "fp8 cache" : "cache") \(Format.bytes(session.cacheByteCount))"
+    }
+
+    /// On a CPU there is something to say of the cache's form only.
+    private static func cpuLine(_ executor: any ModelExecutor, _ session: any DecoderSession) -> String? {
+        guard executor.cacheFormat == .float8 else { return nil }
+        return "memory: cache \(Format.bytes(session.cacheByteCount)), rounded to fp8 and kept in fp32"
     }
 }

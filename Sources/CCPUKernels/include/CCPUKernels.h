@@ -87,6 +87,19 @@ void apus_l2_normalize(size_t K, float *x);
 // sum over count elements of a * b, accumulated in fp32 lanes.
 float apus_dot(size_t count, const float *a, const float *b);
 
+// ---- Rows of an fp8 key-value cache
+
+// One row of D floats as E4M3 codes times one power of two: x is about code * 2^(exponent - 127). The exponent is the least one with
+// max |x| * 2^(127 - exponent) <= 448, from 1 to 254, and 127 for zeros; codes are rounded to nearest even. NaN or infinity anywhere makes all codes
+// NaN (0x7f). Kernels/Prefill/CacheCodes.cu and the decode kernel follow the same rule.
+void apus_cache_encode(size_t D, const float *x, uint8_t *codes, uint8_t *exponent);
+
+// The values of a row, exactly. Beyond 1.9375 * 2^127 a value has become infinity.
+void apus_cache_decode(size_t D, const uint8_t *codes, uint8_t exponent, float *x);
+
+// Each of T rows of D floats becomes what it reads as once it has been codes.
+void apus_cache_round(apus_pool *pool, size_t T, size_t D, float *x);
+
 // ---- Attention
 
 // Ragged attention. Sequence s owns query rows [query_offsets[s], query_offsets[s+1]) and key rows [key_offsets[s], key_offsets[s+1]);

@@ -20,6 +20,28 @@ final class CPUDecoderSession: DecoderSession, @unchecked Sendable {
         2 * spec.layers.count * capacity * spec.keyValueHeads * spec.headDimension * MemoryLayout<Float>.stride
     }
 
+    /// The keys, then the values of a layer, `[position, G, D]`.
+    func cachedRows(layer: Int) -> [Float] {
+        let count = position * spec.keyValueHeads * spec.headDimension
+        return [keys[layer], values[layer]].flatMap { UnsafeBufferPointer(start: $0.pointer, count: count) }
+    }
+
+    /// Takes keys and values that another device has computed, as ``cachedRows(layer:)`` gives them, in place of what was there.
+    func take(_ rows: [[Float]]) {
+        let row = spec.keyValueHeads * spec.headDimension
+        let positions = (rows.first?.count ?? 0) / (2 * row)
+        position = 0
+        reserve(positions)
+        for (index, floats) in rows.enumerated() {
+            floats.withUnsafeBufferPointer { floats in
+                guard let base = floats.baseAddress else { return }
+                keys[index].pointer.update(from: base, count: positions * row)
+                values[index].pointer.update(from: base + positions * row, count: positions * row)
+            }
+        }
+        position = positions
+    }
+
     func rewind(to position: Int) { self.position = max(0, min(position, self.position)) }
 
     func extend(_ ids: [Int32]) throws -> [Float] {
@@ -82,7 +104,8 @@ final class CPUDecoderSession: DecoderSession, @unchecked Sendable {
             positions: (position..<position + ids.count).map(Int32.init))
         executor.embed(ids, into: x.pointer, pool)
         for index in spec.layers.indices {
-            let cache = KeyValueRows(keys: keys[index].pointer, values: values[index].pointer, firstRow: position)
+            let cache = KeyValueRows(
+                keys: keys[index].pointer, values: values[index].pointer, firstRow: position, isCoded: executor.cacheFormat == .float8)
             executor.runLayer(index, pass, blocks: [0..<ids.count], x: x.pointer, cache: cache, scratch: scratch, pool)
         }
         position += ids.count

@@ -42,6 +42,8 @@ struct KeyValueRows {
     let values: UnsafeMutablePointer<Float>
     /// Row of the first row of x.
     let firstRow: Int
+    /// Whether rows are rounded to what an fp8 cache would hold before they are read.
+    var isCoded = false
 }
 
 /// Scratch for one block of rows.
@@ -101,6 +103,10 @@ extension CPUExecutor {
             linear(scratch.normed.pointer, layer.key, into: keys, rows: rows.count, pool)
             linear(scratch.normed.pointer, layer.value, into: values, rows: rows.count, pool)
             rotate(keys, rows: rows, headCount: g, norm: layer.keyNorm)
+            if cache.isCoded {
+                apus_cache_round(pool, rows.count * g, d, keys)
+                apus_cache_round(pool, rows.count * g, d, values)
+            }
         }
         for rows in blocks {
             let residual = x + rows.lowerBound * c

@@ -9,14 +9,20 @@ public final class CPUExecutor: ModelExecutor {
     let pool: ThreadPool
     let ropes: RopeTables
     let embeddingScale: Float
+    /// What the caches of this executor's sessions are rounded to; they lie in fp32 either way.
+    public let cacheFormat: KeyValueCacheFormat
 
     /// Rows that pass through a layer's matrices together: enough to pay for unpacking a weight panel, few enough to stay small.
     static let blockRows = 512
 
-    package init(spec: TransformerSpec, weights: TransformerWeights, threads: Int? = nil, precision: CPUPrecision = .fp32) throws {
+    package init(
+        spec: TransformerSpec, weights: TransformerWeights, threads: Int? = nil, precision: CPUPrecision = .fp32,
+        cacheFormat: KeyValueCacheFormat = .bfloat16
+    ) throws {
         try spec.validate()
         self.spec = spec
         self.weights = weights
+        self.cacheFormat = cacheFormat
         pool = try ThreadPool(threads: threads, precision: precision)
         ropes = RopeTables(headDimension: spec.headDimension)
         embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
@@ -34,4 +40,23 @@ public final class CPUExecutor: ModelExecutor {
     package func withPool<Result>(_ body: (OpaquePointer) throws -> Result) rethrows -> Result { try pool.withPool(body) }
 
     public func makeSession() throws -> any DecoderSession { CPUDecoderSession(self) }
+
+    /// A session behind keys and values that another device has computed: for each layer `[2, position, G, D]`. For verification.
+    package func makeSession(behind rows: [[Float]]) throws -> any DecoderSession {
+        let size = 2 * spec.keyValueHeads * spec.headDimension
+        guard rows.count == spec.layers.count, rows.allSatisfy({ $0.count == rows[0].count && $0.count % size == 0 }) else {
+            throw TransformerError(.invalidSpec, "keys and values of \(rows.count) layers do not fit the model's \(spec.layers.count)")
+        }
+        let session = CPUDecoderSession(self)
+        session.take(rows)
+        return session
+    }
+
+    /// The keys, then the values of a layer in a session's cache, `[2, position, G, D]`. For verification.
+    package func cachedRows(of session: any DecoderSession, layer: Int) throws -> [Float] {
+        guard let session = session as? CPUDecoderSession, spec.layers.indices.contains(layer), session.position > 0 else {
+            throw TransformerError(.invalidSpec, "the session has no rows of layer \(layer) on this executor")
+        }
+        return session.cachedRows(layer: layer)
+    }
 }

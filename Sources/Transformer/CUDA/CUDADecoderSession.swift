@@ -14,7 +14,7 @@ final class CUDADecoderSession: DecoderSession, @unchecked Sendable {
 
     init(_ executor: CUDAExecutor) {
         self.executor = executor
-        cache = DeviceKeyValueCache(spec: executor.spec, on: executor.context)
+        cache = DeviceKeyValueCache(spec: executor.spec, format: executor.cacheFormat, on: executor.context)
     }
 
     private var spec: TransformerSpec { executor.spec }

@@ -15,6 +15,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// Which kernels multiply and attend.
     public let path: KernelPath
     let rowKernels: RowKernels
+    /// Used under the lock only.
+    let cacheKernels: CacheKernels
     let ropes: DeviceRopeTables
     let slots: EncodeSlots
     let denseLayers: DeviceDenseLayers
@@ -40,6 +42,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     public let decoding: DecodeMode
     /// What the resident kernel reads.
     public let decodeWeights: DecodeWeightFormat
+    /// What the caches of this executor's sessions lie in.
+    public let cacheFormat: KeyValueCacheFormat
     private let engineLock = NSLock()
     private var engine: DecodeChoice?
 
@@ -53,12 +57,13 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     ///   - precision: see ``MatrixPrecision``; 8-bit codes of the weights come beside those in bf16.
     ///   - decoding: see ``DecodeMode``; the resident kernel needs a second copy of the weights on the GPU.
     ///   - decodeWeights: of that copy; nothing where the resident kernel does not run.
+    ///   - cacheFormat: of the sessions' caches; with codes a pass over rows needs one layer's rows in bf16 beside them.
     ///   - compiler: that of the process when nil.
     /// - Throws: what ``DeviceWeights/init(_:spec:on:)`` throws, and ``CUDAError`` for a GPU or a compiler that is not there.
     package init(
         spec: TransformerSpec, weights: TransformerWeights, device: Device, path: KernelPath = .automatic, fusion: PrefillFusion = .none,
         precision: MatrixPrecision = .bfloat16, groupRows: Int? = nil, decoding: DecodeMode = .automatic,
-        decodeWeights: DecodeWeightFormat = .bfloat16, compiler: Compiler? = nil
+        decodeWeights: DecodeWeightFormat = .bfloat16, cacheFormat: KeyValueCacheFormat = .bfloat16, compiler: Compiler? = nil
     ) throws {
         try spec.validate()
         context = try OperatorContext(Context(device), overlapsLaunches: true, compiler: compiler ?? .shared())
@@ -70,6 +75,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         self.path = path
         self.decoding = decoding
         self.decodeWeights = decodeWeights
+        self.cacheFormat = cacheFormat
         self.groupRows = max(1, groupRows ?? Self.defaultGroupRows)
         guard fusion != .full || decoding != .resident else {
             throw TransformerError(.invalidSpec, "the resident decode kernel reads weights as they are, and full fusion folds norms into them")
@@ -93,6 +99,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
             }
         embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
         rowKernels = RowKernels(context, spec, residual: residual)
+        cacheKernels = CacheKernels(context, spec)
         ropes = DeviceRopeTables(context, headDimension: spec.headDimension)
         slots = try EncodeSlots(context)
         denseLayers = DeviceDenseLayers(context)
@@ -145,6 +152,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     }
 
     private func chooseEngine(draws: Bool) throws -> DecodeChoice {
+        guard cacheFormat == .bfloat16 else { return .layers("the cache lies in 8-bit codes") }
         guard fusion != .full else { return .layers("full fusion folds norms into the weights") }
         guard precision == .bfloat16 else { return .layers("the weights lie in 8-bit codes for prompts") }
         do {
@@ -216,6 +224,12 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
             return try body(space.prefix(rows))
         }
     }
+
+    /// Bytes of one layer's keys and values as passes over rows read them, where the caches hold codes.
+    package var cacheRowByteCount: Int { lock.withLock { cacheKernels.byteCount } }
+
+    /// Runs `body` while no pass uses what passes share of a cache of codes.
+    func withCacheKernels<Result>(_ body: (CacheKernels) throws -> Result) rethrows -> Result { try lock.withLock { try body(cacheKernels) } }
 
     /// Measures the steps of all passes that `body` starts; other threads must not use the executor meanwhile.
     package func profiling(_ profile: PassProfile, _ body: () throws -> Void) throws {
@@ -339,7 +353,9 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         let heads = try space.queryKeyValue.split(1, into: (h + 2 * g, d))
         var keys = try heads.slice(1, h..<h + g)
         var values = try heads.slice(1, h + g..<h + 2 * g)
-        if let cache = pass.cache {
+        if let cache = pass.cache, cache.format == .float8 {
+            (keys, values) = try cacheKernels.store(keys: keys, values: values, into: cache, layer: index)
+        } else if let cache = pass.cache {
             let (keyCache, valueCache) = (try cache.keys(layer: index), try cache.values(layer: index))
             try rowKernels.store(keys: keys, values: values, into: keyCache, valueCache, start: cache.position)
             keys = try keyCache.slice(0, 0..<cache.position + pass.rowCount)

@@ -55,6 +55,7 @@ import Transformer
         }
         #expect(obstacle(Self.spec) == nil)
         #expect(obstacle(Self.spec, .float8)?.contains("bf16") == true)
+        #expect(DecodeGraph.obstacle(Self.spec, format: .bfloat16, cacheFormat: .float8, major: 9)?.contains("cache") == true)
         #expect(obstacle(Self.spec, major: 8)?.contains("9.0") == true)
         for one in DecodePlanTests.cases.dropFirst() { #expect(obstacle(one.spec) != nil, "\(one.name)") }
         #expect(obstacle(DecodePlanTests.cases[1].spec)?.contains("too large") == true)

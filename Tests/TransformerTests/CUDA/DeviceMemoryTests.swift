@@ -114,6 +114,47 @@ import Transformer
         #expect(cache.position == 20)
     }
 
+    @Test func aCacheOfCodesKeepsItsExponentsToo() throws {
+        let context = try FakeGPU.context(memory: 4 << 20)
+        var spec = Self.spec
+        (spec.keyValueHeads, spec.headDimension, spec.queryHeads) = (2, 128, 2)
+        let cache = DeviceKeyValueCache(spec: spec, format: .float8, on: context)
+        #expect(cache.byteCount == 0)
+        try cache.reserve(10)
+        #expect(cache.capacity == 256 && cache.byteCount == 2 * 2 * 256 * 2 * (128 + 1))
+        func tensors() throws -> [DeviceTensor] {
+            try (0..<2).flatMap {
+                [try cache.keys(layer: $0), try cache.values(layer: $0)]
+                    + [try cache.keyExponents(layer: $0), try cache.valueExponents(layer: $0)].compactMap { $0 }
+            }
+        }
+        var marks: [[UInt8]] = []
+        for (index, tensor) in try tensors().enumerated() {
+            #expect(tensor.shape == (index % 4 < 2 ? [256, 2, 128] : [256, 2]))
+            let rows = (0..<200 * tensor.strides[0]).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ index * 31) }
+            try context.stream.upload(rows, to: tensor.slice(0, 0..<200).region)
+            marks.append(rows)
+        }
+        cache.move(to: 200)
+        try cache.reserve(257)
+        #expect(cache.capacity == 384 && cache.byteCount == 2 * 2 * 384 * 2 * 129 && cache.position == 200)
+        for (tensor, mark) in zip(try tensors(), marks) {
+            #expect(tensor.shape[0] == 384)
+            #expect(try context.stream.download(UInt8.self, from: tensor.slice(0, 0..<200).region) == mark)
+        }
+        let exponents = try #require(try cache.exponents())
+        #expect(exponents.shape == [2, 2, 384, 2])
+        #expect(try cache.valueExponents(layer: 1)?.address.bits == exponents.address.bits + UInt64(3 * 384 * 2))
+        // Bytes, a row of 128 of them, one box a row.
+        let map = withUnsafeBytes(of: try cache.map(rows: 32)) { Array($0.bindMemory(to: UInt64.self)) }
+        #expect(map[0..<8] == [0, 4, try cache.keys(layer: 0).address.bits, 128, 128, 128, 3, 3])
+        cache.move(to: 20)
+        #expect(cache.position == 20)
+        let plain = DeviceKeyValueCache(spec: spec, on: context)
+        try plain.reserve(1)
+        #expect(try plain.keyExponents(layer: 0) == nil && plain.byteCount == 2 * 2 * 256 * 2 * 128 * 2)
+    }
+
     /// The driver's error in what was thrown, as it is or wrapped by an operator.
     private func errorOf(_ work: () throws -> Void) -> CUDAError? {
         do {

@@ -12,6 +12,9 @@ extension CUDAExecutor {
     package func spaceByteCount(rows: Int) -> Int {
         PassSpace.Placement(spec, rows: min(rows, CUDADecoderSession.blockRows), residual: residual).byteCount
     }
+
+    /// Bits of an element of the cache.
+    package var cacheBits: Int { cacheFormat == .float8 ? 8 : 16 }
 }
 
 extension DecodePlan {

@@ -40,9 +40,12 @@ package final class DecodeGraph {
     }
 
     /// Why there is no rival for a model; nil where there is one.
-    package static func obstacle(_ spec: TransformerSpec, format: DecodeWeightFormat, major: Int) -> String? {
+    package static func obstacle(
+        _ spec: TransformerSpec, format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat = .bfloat16, major: Int
+    ) -> String? {
         guard major == 9 else { return "it needs compute capability 9.0" }
         guard format == .bfloat16 else { return "it reads weights in bf16" }
+        guard cacheFormat == .bfloat16 else { return "it reads a cache in bf16" }
         guard spec.headDimension == 128, spec.normPlacement == .pre, spec.normWeightOffset == 0, spec.embeddingScale == nil,
             spec.activation == .silu, spec.layers.allSatisfy({ $0.window == nil && $0.rope == spec.layers[0].rope })
         else { return "it computes models of the Qwen3 kind" }
@@ -55,7 +58,9 @@ package final class DecodeGraph {
     /// - Throws: ``TransformerError`` with code `unsupportedModel` where there is no rival or no resident kernel.
     package init(_ executor: CUDAExecutor, session: any DecoderSession) throws {
         let (spec, device) = (executor.spec, executor.context.device)
-        if let obstacle = Self.obstacle(spec, format: executor.decodeWeights, major: device.computeCapability.major) {
+        if let obstacle = Self.obstacle(
+            spec, format: executor.decodeWeights, cacheFormat: executor.cacheFormat, major: device.computeCapability.major)
+        {
             throw TransformerError(.unsupportedModel, "the graph of decode kernels does not compute this model: \(obstacle)")
         }
         guard let engine = try executor.decodeEngine(), let session = session as? CUDADecoderSession else {
