@@ -8,6 +8,10 @@ although the reference's two likeliest are more than 0.05 apart. `--break rope` 
 
 `--weights 8` packs the matrices as E4M3 with a factor a row. The reference then has the same rounded weights, so the bounds stay; what the rounding
 itself costs against bf16 is printed beside it: mean and largest KL, and how often the likeliest token is the same.
+
+`--cache fp8` keeps keys and values as E4M3 codes with an exponent a row. Rounding to so few bits turns a difference of 1e-6 into one of a step here and there, so
+what is checked is a token behind a cache that kernel and reference share, code for code, and the row that it appends. `--break exponents` gives each row the
+factor of the one before, and must fail. What the codes cost from nothing on, and times beside the bf16 cache's, are printed.
 """
 import argparse
 import ctypes as ct
@@ -34,10 +38,11 @@ class Arguments(ct.Structure):
     """`Arguments` of Kernels/Decode/State.cuh."""
 
     _fields_ = (
-        [(n, ct.c_uint64) for n in "layers head embedding norms infos frequencies cache exchange logits forced chosen handed stop error".split()]
+        [(n, ct.c_uint64)
+         for n in "layers head embedding norms infos frequencies cache exchange logits forced chosen handed stop error exponents".split()]
         + [("logitStride", ct.c_int64)]
         + [(n, ct.c_int32) for n in "handedCount forcedCount position steps firstHead stopCount fullSplits".split()]
-        + [("embeddingScale", ct.c_float), ("sampleable", ct.c_int32), ("reserved", ct.c_int32), ("stops", ct.c_int32 * 16)]
+        + [("embeddingScale", ct.c_float), ("sampleable", ct.c_int32), ("capacity", ct.c_int32), ("stops", ct.c_int32 * 16)]
     )
 
 
@@ -46,13 +51,13 @@ class TensorMap(ct.Structure):
 
 
 def tensorMap(cache, rows):
-    """Boxes of 64 elements of `rows` positions of one head, out of a cache [2 L, capacity, G, D]; in shared memory swizzled by 128 bytes."""
-    count, capacity, G, D = cache.shape
+    """Boxes of 128 bytes of `rows` positions of one head, out of a cache [2 L, capacity, G, D]; in shared memory swizzled by 128 bytes."""
+    (count, capacity, G, D), size = cache.shape, cache.element_size()
     raw = ct.create_string_buffer(192)
     at = ct.c_void_p((ct.addressof(raw) + 63) // 64 * 64)
     check(driver.cuTensorMapEncodeTiled(
-        at, 9, 4, ct.c_void_p(cache.data_ptr()), (ct.c_uint64 * 4)(D, G, capacity, count),
-        (ct.c_uint64 * 3)(2 * D, 2 * D * G, 2 * D * G * capacity), (ct.c_uint32 * 4)(64, 1, rows, 1), (ct.c_uint32 * 4)(1, 1, 1, 1), 0, 3, 3, 0),
+        at, 9 if size == 2 else 0, 4, ct.c_void_p(cache.data_ptr()), (ct.c_uint64 * 4)(D, G, capacity, count),
+        (ct.c_uint64 * 3)(size * D, size * D * G, size * D * G * capacity), (ct.c_uint32 * 4)(128 // size, 1, rows, 1), (ct.c_uint32 * 4)(1, 1, 1, 1), 0, 3, 3, 0),
         "a tensor map of the cache")
     return TensorMap.from_buffer_copy(ct.string_at(at, 128))
 
@@ -109,7 +114,7 @@ class Shape:
         self.offset = 1.0 if gemma else 0.0
         self.embeddingScale = float(torch.tensor(C**0.5).bfloat16()) if gemma else 1.0
 
-    def defines(self, weights=16):
+    def defines(self, weights=16, cache=16):
         # As DecodePlan.swift has them.
         G, D, group = self.G, self.D, self.H // self.G
         processors = torch.cuda.get_device_properties(0).multi_processor_count
@@ -132,7 +137,7 @@ class Shape:
         d = dict(C=self.C, I=self.I, H=self.H, G=G, D=D, L=self.L, V=self.V, MEMBERS=members, WEIGHTS=weights, CHUNK=chunk, FLIGHT=flight // size,
                  HEAD_FLIGHT=131072 // size, SLOTS=slots * 16384 // size, SANDWICH=int(self.gemma), ACTIVATION=2 if self.gemma else 1,
                  SCALE=f"{D ** -0.5}f")
-        return {"DECODE_" + k: v for k, v in d.items()}
+        return {"DECODE_" + k: v for k, v in d.items()} | ({"DECODE_CACHE": cache} if cache != 16 else {})
 
 
 SHAPES = {
@@ -143,6 +148,20 @@ SHAPES = {
     "gemma3-1b": Shape(1152, 6912, 4, 1, 256, 26, 262144, gemma=True),
     "bundled": Shape(192, 384, 4, 2, 64, 6, 2048, base=1e4),
 }
+
+
+def factorOf(exponents):
+    return (exponents.to(torch.int32) << 23).view(torch.float32)[..., None]
+
+
+def codeRows(x):
+    """Rows of a cache in E4M3: codes, exponents, and what they mean. The factor 2^(e - 127) is the least with max |x| / factor <= 448."""
+    most = x.abs().amax(-1)
+    e = (((most.view(torch.int32) + 0x1FFFFF) >> 23) - 8).clamp(min=1)
+    e = torch.where(most == 0, 127, e)
+    factor = factorOf(e)
+    codes = (x / factor).to(torch.float8_e4m3fn)
+    return codes.view(torch.uint8), e.to(torch.uint8), codes.float() * factor
 
 
 class Model:
@@ -190,10 +209,13 @@ class Model:
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6) * (w.float() + self.s.offset)
 
     @torch.no_grad()
-    def forward(self, ids, broken=None):
+    def forward(self, ids, broken=None, start=0, cache=None):
+        """Logits [T, V]. `cache`: of each layer keys and values [start, G, D] before these tokens, in fp32; the tokens' own are then rounded as
+        an E4M3 cache has them, and left in `self.coded`: of each layer (codes, exponents, values) of keys and of values."""
         s, T = self.s, len(ids)
+        self.coded = []
         x = self.embedding[ids].float() * s.embeddingScale
-        positions = torch.arange(T, device="cuda")
+        positions, places = start + torch.arange(T, device="cuda"), torch.arange(start + T, device="cuda")
         frequencies = self.frequencies if broken != "rope" else self.frequencies.pow(1.5)
         for index, w in enumerate(self.layers):
             h = self.norm(x, w["n1"])
@@ -203,9 +225,12 @@ class Model:
             angle = positions.float()[:, None] * frequencies[s.kinds[index]][None]
             cos, sin, half = angle.cos()[:, None], angle.sin()[:, None], s.D // 2
             q, k = [torch.cat([t[..., :half] * cos - t[..., half:] * sin, t[..., half:] * cos + t[..., :half] * sin], -1) for t in (q, k)]
+            if cache is not None:
+                self.coded.append([codeRows(k), codeRows(v)])
+                k, v = [torch.cat([old, new[2]]) for old, new in zip(cache[index], self.coded[-1])]
             k, v = [t.repeat_interleave(s.H // s.G, 1) for t in (k, v)]
             scores = torch.einsum("thd,shd->hts", q, k) * s.D**-0.5
-            distance = positions[:, None] - positions[None]
+            distance = positions[:, None] - places[None]
             seen = distance >= 0
             if s.windows[index]:
                 seen &= distance < s.windows[index]
@@ -223,14 +248,9 @@ class Model:
 class Engine:
     def __init__(self, model, defines):
         s = model.s
-        self.model, self.defines = model, defines
-        module, packing = Module("Decode/Megakernel.cu", defines), Module("Decode/Pack.cu", defines)
-        self.kernel = module.kernel("apus_decode")
-        (self.shared, self.threads, self.blocks, layerChunks, headChunks, norm, layerNorms, exchange, size, chunk,
-         floats) = module.words("apus_decode_sizes")
-        assert size == ct.sizeof(Arguments), size
-        self.chunk = chunk
-        check(driver.cuFuncSetAttribute(self.kernel, 8, self.shared), f"{self.shared} bytes of shared memory")
+        self.model = model
+        packing = Module("Decode/Pack.cu", {k: v for k, v in defines.items() if k != "DECODE_CACHE"})
+        layerChunks, headChunks, norm, layerNorms, exchange, chunk, floats = self.load(defines)
         layerBytes = self.blocks * layerChunks * chunk
         self.layers = torch.empty(s.L * layerBytes, dtype=torch.uint8, device="cuda")
         self.head = torch.empty(self.blocks * headChunks * chunk, dtype=torch.uint8, device="cuda")
@@ -268,14 +288,40 @@ class Engine:
         self.error = torch.zeros(1, dtype=torch.int32, device="cuda")
         torch.cuda.synchronize()
 
+    def load(self, defines):
+        """The kernel with these constants; what it says of its sizes."""
+        module = Module("Decode/Megakernel.cu", defines)
+        self.kernel = module.kernel("apus_decode")
+        (self.shared, self.threads, self.blocks, layerChunks, headChunks, norm, layerNorms, exchange, size, chunk,
+         floats) = module.words("apus_decode_sizes")
+        assert size == ct.sizeof(Arguments), size
+        self.defines, self.chunk, self.cacheBits = defines, chunk, int(defines.get("DECODE_CACHE", 16))
+        check(driver.cuFuncSetAttribute(self.kernel, 8, self.shared), f"{self.shared} bytes of shared memory")
+        return layerChunks, headChunks, norm, layerNorms, exchange, chunk, floats
+
+    def other(self, **constants):
+        """Another form with the same packed weights."""
+        form = object.__new__(Engine)
+        form.__dict__ |= self.__dict__
+        form.load(self.defines | constants)
+        return form
+
     def reserve(self, capacity, isRandom):
-        s = self.model.s
-        self.cache = torch.full((2 * s.L, capacity, s.G, s.D), float("nan"), dtype=torch.bfloat16, device="cuda")
+        """A cache of NaN, or of random rows."""
+        s, self.capacity = self.model.s, capacity
+        isCoded = self.cacheBits == 8
+        self.cache = torch.full((2 * s.L, capacity, s.G, s.D), 0x7F if isCoded else float("nan"), dtype=torch.uint8 if isCoded else torch.bfloat16,
+                                device="cuda")
+        self.exponents = torch.full((2 * s.L, capacity, s.G), 255, dtype=torch.uint8, device="cuda") if isCoded else None
         if isRandom:
-            for t in self.cache:
-                t.copy_(torch.randn(capacity, s.G, s.D, device="cuda"))
+            for i, t in enumerate(self.cache):
+                rows = torch.randn(capacity, s.G, s.D, device="cuda")
+                if isCoded:
+                    codes, self.exponents[i], _ = codeRows(rows)
+                t.copy_(codes if isCoded else rows)
         self.pointers = torch.tensor([t.data_ptr() for t in self.cache], dtype=torch.int64, device="cuda")
-        self.map = tensorMap(self.cache, min(32, self.chunk // (2 * s.D))) if self.threads > 256 else TensorMap()
+        rowBytes = s.D * self.cache.element_size()
+        self.map = tensorMap(self.cache, min(32, self.chunk // rowBytes)) if self.threads > 256 and rowBytes >= 128 else TensorMap()
 
     def clear(self):
         self.exchange.zero_()
@@ -288,8 +334,8 @@ class Engine:
         where = [t.data_ptr() for t in (self.layers, self.head, self.model.embedding, self.norms, self.infos, self.model.frequencies, self.pointers,
                                         self.exchange)]
         a = Arguments(*where, logits.data_ptr() if logits is not None else 0, self.forced.data_ptr(), self.chosen.data_ptr(), 0, 0,
-                      self.error.data_ptr(), s.V if logits is not None else 0, 1, len(forced), position, steps, 0, 0, fullSplits, s.embeddingScale,
-                      s.V, 0, (ct.c_int32 * 16)())
+                      self.error.data_ptr(), self.exponents.data_ptr() if self.cacheBits == 8 else 0, s.V if logits is not None else 0, 1, len(forced), position, steps, 0, 0, fullSplits, s.embeddingScale,
+                      s.V, self.capacity, (ct.c_int32 * 16)())
         start, end = torch.cuda.Event(True), torch.cuda.Event(True)
         start.record()
         launch(self.kernel, self.blocks, self.threads, self.shared, [a, self.map], cooperative=True)
@@ -310,7 +356,7 @@ def verify(engine, positions, seed, broken):
     again = torch.empty_like(logits)
     engine.run(0, positions, ids, again, fullSplits=48)
     reference = (model.rounded() if engine.hasCodes else model).forward(ids, broken)
-    kl = torch.nn.functional.kl_div(logits.log_softmax(-1), reference.log_softmax(-1), log_target=True, reduction="none").sum(-1).max().item()
+    kl = divergence(logits, reference).max().item()
     top = reference.topk(2, -1)
     differs = (logits.argmax(-1) != top.indices[:, 0]) & (top.values[:, 0] - top.values[:, 1] > 0.05)
     isChosen = bool((engine.chosen.long() == logits.argmax(-1)).all())
@@ -320,11 +366,82 @@ def verify(engine, positions, seed, broken):
           f"choice {'right' if isChosen else 'WRONG'}, {'bit-equal again' if isRepeated else 'NOT REPEATABLE'}", flush=True)
     if engine.hasCodes:
         whole = model.forward(ids, broken)
-        loss = torch.nn.functional.kl_div(logits.log_softmax(-1), whole.log_softmax(-1), log_target=True, reduction="none").sum(-1)
+        cost = divergence(logits, whole)
         same = (logits.argmax(-1) == whole.argmax(-1)).float().mean().item()
-        print(f"    against the bf16 weights: KL {loss.mean().item():.2e} in the mean, {loss.max().item():.2e} at most, "
+        print(f"    against the bf16 weights: KL {cost.mean().item():.2e} in the mean, {cost.max().item():.2e} at most, "
               f"likeliest token the same at {100 * same:.1f} %", flush=True)
     return kl <= 1e-3 and not differs.any() and isChosen and isRepeated
+
+
+def divergence(logits, reference):
+    return torch.nn.functional.kl_div(logits.log_softmax(-1), reference.log_softmax(-1), log_target=True, reduction="none").sum(-1)
+
+
+def verifyCoded(engine, behind, seed, broken, count=3):
+    """Tokens behind a random cache of codes, one at a time: each against the reference behind the very same codes, and the row that it appends."""
+    s, isBroken = engine.model.s, broken == "exponents"
+    reference = engine.model.rounded() if engine.hasCodes else engine.model
+    random = torch.Generator(device="cuda").manual_seed(seed + behind)
+    engine.reserve(behind + count, isRandom=False)
+    cache = []
+    for layer in range(s.L):
+        halves = []
+        for half, spread in enumerate((1.0, 4.0)):  # factors of two, either way
+            rows = torch.randn(behind, s.G, s.D, device="cuda", generator=random)
+            rows *= torch.exp2(spread * (2 * torch.rand(behind, s.G, 1, device="cuda", generator=random) - 1))
+            codes, exponents, meant = codeRows(rows)
+            engine.cache[2 * layer + half, :behind] = codes
+            engine.exponents[2 * layer + half, :behind] = exponents.roll(1, 0) if isBroken else exponents
+            halves.append(meant)
+        cache.append(halves)
+    worst = wrong = flips = far = 0
+    isChosen = isRepeated = True
+    error = splitError = 0.0
+    for step in range(count):
+        at, token = behind + step, int(torch.randint(0, s.V, (1,), device="cuda", generator=random))
+        logits, again, other = [torch.full((1, s.V), float("nan"), device="cuda") for _ in range(3)]
+        engine.run(at, 1, [token], again)
+        engine.run(at, 1, [token], other, fullSplits=16 if behind < 128 else 1 << 30 if behind < 1000 else 128)
+        engine.run(at, 1, [token], logits)
+        expected = reference.forward([token], None if isBroken else broken, at, cache)
+        worst = max(worst, divergence(logits, expected).max().item())
+        top = expected.topk(2, -1)
+        wrong += int(((logits.argmax(-1) != top.indices[:, 0]) & (top.values[:, 0] - top.values[:, 1] > 0.05)).sum())
+        error, splitError = max(error, (logits - expected).abs().max().item()), max(splitError, (logits - other).abs().max().item())
+        isChosen &= bool((engine.chosen.long() == logits.argmax(-1)).all())
+        isRepeated &= bool((logits == again).all())
+        for layer, halves in enumerate(reference.coded):
+            for half, (codes, exponents, meant) in enumerate(halves):
+                i = 2 * layer + half
+                got = engine.cache[i, at].view(torch.float8_e4m3fn).float() * factorOf(engine.exponents[i, at])
+                unit = factorOf(exponents[0])
+                stepSize = unit * torch.exp2((meant[0].abs() / unit).clamp(min=2.0**-6).log2().floor() - 3)
+                flips += int((got != meant[0]).sum())
+                far += int((~((got - meant[0]).abs() <= stepSize + meant[0].abs().amax(-1, keepdim=True) / 128)).sum())
+                # From here on both have the reference's row.
+                engine.cache[i, at], engine.exponents[i, at] = codes[0], exponents[0]
+                cache[layer][half] = torch.cat([cache[layer][half], meant])
+    total = count * 2 * s.L * s.G * s.D
+    isRight = worst <= 1e-3 and not wrong and isChosen and isRepeated and not far and flips <= 0.1 * total and splitError <= max(0.05, error)
+    print(f"  behind {behind} coded positions: KL {worst:.2e}, {wrong} wrong, error {error:.3f} of std {expected.std().item():.2f}, split otherwise "
+          f"{splitError:.3f}; {flips} of {total} numbers appended are others, {far} by more than a step and 1/128 of the row's largest; choice {'right' if isChosen else 'WRONG'}, "
+          f"{'bit-equal again' if isRepeated else 'NOT REPEATABLE'}{'' if isRight else ': FAILED'}", flush=True)
+    return isRight
+
+
+def loss(engine, plain, positions, seed):
+    """What coding the cache costs from nothing on, beside the bf16 cache; both against the fp32 forward of the weights that they have."""
+    s = engine.model.s
+    ids = torch.randint(0, s.V, (positions,), generator=torch.Generator().manual_seed(seed)).tolist()
+    reference = (engine.model.rounded() if engine.hasCodes else engine.model).forward(ids)
+    for name, form in (("bf16", plain), ("fp8", engine)):
+        form.reserve(positions, isRandom=False)
+        logits = torch.full((positions, s.V), float("nan"), device="cuda")
+        form.run(0, positions, ids, logits)
+        kl = divergence(logits, reference)
+        same = (logits.argmax(-1) == reference.argmax(-1)).float().mean().item()
+        print(f"  cache in {name}, {positions} positions from nothing: KL {kl.mean().item():.2e} in the mean, {kl.max().item():.2e} at most, "
+              f"likeliest token the same at {100 * same:.1f} %", flush=True)
 
 
 def main():
@@ -335,8 +452,10 @@ def main():
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=96)
     parser.add_argument("--weights", type=int, default=16, choices=[8, 16], help="bits of a weight")
+    parser.add_argument("--cache", default="bf16", choices=["bf16", "fp8"])
+    parser.add_argument("--behind", default="60,150,600,2300,8192", help="positions of a coded cache that tokens are checked behind")
     parser.add_argument("--define", action="append", default=[])
-    parser.add_argument("--break", dest="broken", choices=["rope", "headnorm"])
+    parser.add_argument("--break", dest="broken", choices=["rope", "headnorm", "exponents"])
     options = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.zeros(1, device="cuda")
@@ -346,15 +465,26 @@ def main():
         model = Model(SHAPES[name])
         engine = Engine(model, SHAPES[name].defines(options.weights) | dict(d.split("=", 1) for d in options.define))
         print(f"{name}, {torch.cuda.get_device_name()}, {engine.blocks} blocks of {engine.threads} threads, {engine.shared} bytes of shared memory")
-        for seed in range(options.seeds):
-            isRight &= verify(engine, options.positions, seed, options.broken)
+        forms = {"": engine}
+        if options.cache == "fp8":
+            coded = engine.other(DECODE_CACHE=8)
+            forms = {"cache in bf16, ": engine, "cache in fp8, ": coded}
+            for seed in range(options.seeds):
+                for behind in [int(b) for b in options.behind.split(",") if b]:
+                    isRight &= verifyCoded(coded, behind, seed, options.broken)
+                loss(coded, engine, options.positions, seed)
+        else:
+            for seed in range(options.seeds):
+                isRight &= verify(engine, options.positions, seed, options.broken)
         if contexts:
-            engine.reserve(max(contexts) + 600, isRandom=True)
-            for _ in range(3):
-                engine.run(0, 600, [5])
+            for form in forms.values():
+                form.reserve(max(contexts) + 600, isRandom=True)
+                for _ in range(3):
+                    form.run(0, 600, [5])
         for context in contexts:
-            times = sorted(engine.run(context - 1, options.steps, [5]) for _ in range(3))
-            print(f"  context {context}: {times[1]:.1f} us a token, {1e6 / times[1]:.0f} tok/s ({times[0]:.1f} to {times[2]:.1f})", flush=True)
+            for name, form in forms.items():
+                times = sorted(form.run(context - 1, options.steps, [5]) for _ in range(3))
+                print(f"  {name}context {context}: {times[1]:.1f} us a token, {1e6 / times[1]:.0f} tok/s ({times[0]:.1f} to {times[2]:.1f})", flush=True)
         del engine, model
         torch.cuda.empty_cache()
     sys.exit(0 if isRight else 1)

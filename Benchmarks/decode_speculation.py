@@ -1,6 +1,6 @@
 """The decode megakernel's form of several positions a step: its bits against those of one position, and what it costs and gains.
 
-    python3 Benchmarks/decode_speculation.py [--shapes qwen3-0.6b,gemma3-270m,bundled] [--positions 2,4] [--contexts 1,200,1900] [--weights 8]
+    python3 Benchmarks/decode_speculation.py [--shapes qwen3-0.6b,gemma3-270m,bundled] [--positions 2,4] [--contexts 1,200,1900] [--weights 8] [--cache fp8]
 
 Random weights as in decode_kernel.py. The same tokens are forced on the form of one position and on that of several: the logits of every position must
 be equal, bit for bit, with the attention split and not. Then both go on freely behind a prompt that repeats itself: all tokens must be the same, and
@@ -58,8 +58,8 @@ class Wide:
         self.exchange[self.inputAt : self.inputAt + 16] = torch.frombuffer(bytearray(bytes(given)), dtype=torch.uint8).cuda()
         where = [t.data_ptr() for t in (e.layers, e.head, e.model.embedding, e.norms, e.infos, e.model.frequencies, e.pointers, self.exchange)]
         a = Arguments(*where, logits.data_ptr() if logits is not None else 0, self.forced.data_ptr(), self.chosen.data_ptr(), self.handed.data_ptr(), 0,
-                      e.error.data_ptr(), s.V if logits is not None else 0, steps, len(forced), position, steps, 0, 0, fullSplits, s.embeddingScale,
-                      s.V, 0, (ct.c_int32 * 16)())
+                      e.error.data_ptr(), e.exponents.data_ptr() if e.cacheBits == 8 else 0, s.V if logits is not None else 0, steps, len(forced), position, steps, 0, 0, fullSplits, s.embeddingScale,
+                      s.V, e.capacity, (ct.c_int32 * 16)())
         start, end = torch.cuda.Event(True), torch.cuda.Event(True)
         start.record()
         launch(self.kernel, e.blocks, self.threads, self.shared, [a, e.map], cooperative=True)
@@ -121,6 +121,7 @@ def main():
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--steps", type=int, default=96)
     parser.add_argument("--weights", type=int, default=16, choices=[8, 16], help="bits of a weight")
+    parser.add_argument("--cache", default="bf16", choices=["bf16", "fp8"])
     parser.add_argument("--define", action="append", default=[])
     parser.add_argument("--break", dest="broken", choices=["tokens"])
     options = parser.parse_args()
@@ -128,7 +129,7 @@ def main():
     isRight = True
     for name in options.shapes.split(","):
         model = Model(SHAPES[name])
-        defines = SHAPES[name].defines(options.weights) | dict(d.split("=", 1) for d in options.define)
+        defines = SHAPES[name].defines(options.weights, 8 if options.cache == "fp8" else 16) | dict(d.split("=", 1) for d in options.define)
         engine = Engine(model, defines)
         engine.chunkBytes = 8 * defines["DECODE_CHUNK"] * 32 * options.weights
         for positions in [int(p) for p in options.positions.split(",")]:

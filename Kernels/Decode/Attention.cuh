@@ -5,120 +5,12 @@
 // positions each and exchange their parts, each of which has its weight: one warp's part as it is, of longer runs the sum of the
 // warps' parts. Every warp merges what it will multiply by itself, so nothing but its own lanes waits for it.
 #pragma once
-#include "Decode/Products.cuh"
-#include "Decode/Span.cuh"
+#include "Decode/CacheTile.cuh"
 
 namespace apus {
 
-static_assert(headSize == 64 || headSize == 128 || headSize == 256, "head sizes of 64, 128 and 256");
 static_assert(headsPerGroup <= 4, "the scores of a group's heads, each in two parts, fill the 8 columns of an mma");
 constexpr float nothing = -1e30f;
-
-// Cache rows were written through other blocks: past L1. What is read once, no block reads again before the next token.
-template <bool once = false> APUS_DEVICE Vec4 loadCached16(const void* p, u64 policy = 0) {
-    Vec4 v;
-    if constexpr (once)
-        asm volatile("ld.global.cg.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
-                     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p), "l"(policy));
-    else asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
-    return v;
-}
-
-// The tile of a block that a warp begins with: the last warp has the first, since the first warps receive q, k and v.
-APUS_DEVICE int firstTile() { return warps - 1 - static_cast<int>(threadIdx.x / 32); }
-
-// A warp's 16 positions. Keys are A operands of the scores, positions by elements: lane 4 g + q holds rows g and g + 8, of each
-// the 16-byte units q, q + 4, .. (the order of the elements is free, as long as the queries have the same). Values are A operands
-// of the result, elements by positions: the lane holds rows 2 q, 2 q + 1, 2 q + 8, 2 q + 9, of each the units g, g + 8, ..
-struct CacheTile {
-    Vec4 keys[2][headSize / 32], values[headSize / 64][4];
-
-    // Rows from `end` on are the last one again, and get no weight. Zeros where the cache has no row.
-    template <bool once = false> __device__ __forceinline__ void loadKeys(const u16* cache, int first, int end, u64 policy = 0) {
-        const int lane = threadIdx.x % 32, row = first + lane / 4;
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            const u16* from = opaque(cache + (static_cast<u32>(row + 8 * r < end ? row + 8 * r : end - 1) * rowElements + lane % 4 * 8));
-#pragma unroll
-            for (int i = 0; i < headSize / 32; ++i) keys[r][i] = loadCached16<once>(from + i * 32, policy);
-        }
-    }
-    template <bool once = false> __device__ __forceinline__ void loadValues(const u16* cache, int first, int end, u64 policy = 0) {
-        const int lane = threadIdx.x % 32, row = first + lane % 4 * 2;
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-            const int mine = row + r % 2 + r / 2 * 8;
-            const u16* from = opaque(cache + (static_cast<u32>(mine < end ? mine : end - 1) * rowElements + lane / 4 * 8));
-#pragma unroll
-            for (int i = 0; i < headSize / 64; ++i) values[i][r] = loadCached16<once>(from + i * 64, policy);
-        }
-    }
-    // The same out of the ring, where a row lies in runs of 128 bytes, their units of 16 swizzled; `rows` of the round's 128 are there.
-    template <bool isKeys> __device__ __forceinline__ void take(Weights& weights, Shared& shared, int rows, int layer) {
-        const int tile = firstTile(), lane = threadIdx.x % 32, chunks = chunksOf(rows), mine = rows - tile * tileRows;
-        for (int chunk = 0; chunk < chunks; ++chunk) {
-            waitBarrier(weights.full + weights.slot * 8, weights.parity, shared, Wait::chunk, layer);
-            if (tile / chunkTiles == chunk && mine > 0) {
-                const u32 from = weights.ring + weights.slot * chunkBytes;
-#pragma unroll
-                for (int r = 0; r < (isKeys ? 2 : 4); ++r) {
-                    const int wanted = isKeys ? lane / 4 + 8 * r : lane % 4 * 2 + r % 2 + r / 2 * 8;
-                    const u32 row = tile % chunkTiles * tileRows + (wanted < mine ? wanted : mine - 1), at = from + row * 128;
-                    if constexpr (isKeys) {
-#pragma unroll
-                        for (int i = 0; i < headSize / 32; ++i)
-                            keys[r][i] = loadShared16(at + i / 2 * (chunkRows * 128) + (((lane % 4 + i % 2 * 4) ^ (row & 7)) << 4));
-                    } else {
-#pragma unroll
-                        for (int i = 0; i < headSize / 64; ++i) values[i][r] = loadShared16(at + i * (chunkRows * 128) + (((lane / 4) ^ (row & 7)) << 4));
-                    }
-                }
-            }
-            __syncwarp();
-            if (lane == 0) barrierArrive(weights.empty + weights.slot * 8);
-            if (++weights.slot == ringSlots) weights.slot = 0, weights.parity ^= 1;
-        }
-        if (mine <= 0) {
-            if constexpr (isKeys) {
-#pragma unroll
-                for (int r = 0; r < 2; ++r)
-#pragma unroll
-                    for (int i = 0; i < headSize / 32; ++i) keys[r][i] = {0, 0, 0, 0};
-            } else {
-#pragma unroll
-                for (int r = 0; r < 4; ++r)
-#pragma unroll
-                    for (int i = 0; i < headSize / 64; ++i) values[i][r] = {0, 0, 0, 0};
-            }
-        }
-    }
-    __device__ __forceinline__ void clear() {
-#pragma unroll
-        for (int r = 0; r < 2; ++r)
-#pragma unroll
-            for (int i = 0; i < headSize / 32; ++i) keys[r][i] = {0, 0, 0, 0};
-#pragma unroll
-        for (int r = 0; r < 4; ++r)
-#pragma unroll
-            for (int i = 0; i < headSize / 64; ++i) values[i][r] = {0, 0, 0, 0};
-    }
-    // The token's own key and value do not come from the cache.
-    __device__ __forceinline__ void insert(const u16* key, const u16* value, int row) {
-        const int lane = threadIdx.x % 32;
-#pragma unroll
-        for (int r = 0; r < 2; ++r)
-            if (lane / 4 + 8 * r == row) {
-#pragma unroll
-                for (int i = 0; i < headSize / 32; ++i) keys[r][i] = *reinterpret_cast<const Vec4*>(key + lane % 4 * 8 + i * 32);
-            }
-#pragma unroll
-        for (int r = 0; r < 4; ++r)
-            if (lane % 4 * 2 + r % 2 + r / 2 * 8 == row) {
-#pragma unroll
-                for (int i = 0; i < headSize / 64; ++i) values[i][r] = *reinterpret_cast<const Vec4*>(value + lane / 4 * 8 + i * 64);
-            }
-    }
-};
 
 static_assert(headsPerGroup + 2 <= warps, "a warp for each of the group's vectors");
 constexpr int headParts = headSize >= 128 ? headSize / 128 : 1;
@@ -155,7 +47,7 @@ struct HeadPackets {
 
 // Reads q, k, v of this token, norms and rotates them, and leaves them in shared memory.
 APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, HeadPackets& early, u32 tag, int layer,
-                              const HeadNorm& norm, u16* keys, u16* values, int position, int rope) {
+                              const HeadNorm& norm, CacheElement* keys, CacheElement* values, u8* exponents, int position, int rope) {
     const int vector = threadIdx.x / 32, lane = threadIdx.x % 32, member = blockIdx.x % members;
     constexpr int each = headParts, half = headSize / 2;
     const bool active = lane * 4 < headSize;
@@ -195,6 +87,12 @@ APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, HeadPackets& e
                     v[0][j] = v[0][j] * turnBy[j].x + (lane * 4 < half ? -other : other) * turnBy[j].y;
                 }
             }
+        }
+        if constexpr (hasCachedCodes) {
+            putVector(v, active, vector, shared.queries[isKey || isValue ? 0 : vector], isKey ? shared.key : shared.value,
+                      member == 0 ? (isKey ? keys : values) + static_cast<u32>(position) * rowElements : nullptr,
+                      exponents + static_cast<u32>(position) * groups);
+            return;
         }
         if (!active) return;
 #pragma unroll
@@ -274,9 +172,10 @@ struct SplitPacket {
 // The block's positions, 16 a warp at a time; the warps' parts go to shared memory.
 // Scores and results have two columns a query head: lane 4 g + q gets head q's, the rounded vector's and the rest's.
 template <Run run>
-APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const u16* keys, const u16* values, int position, Weights& weights, int layer) {
+APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const CacheElement* keys, const CacheElement* values, const u8* exponents,
+                        int behind, int position, Weights& weights, int layer) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = lane % 4, row = lane / 4;
-    constexpr bool isLong = run == Run::tiles, throughRing = isLong && hasRing;
+    constexpr bool isLong = run == Run::tiles, throughRing = isLong && hasCacheRing;
     // The last row of the cache was written by the step before, which the ring runs ahead of: it comes another way.
     const int filled = throughRing ? position - 1 : position, end = span.to < filled ? span.to : filled;
     int first = span.from + firstTile() * tileRows;
@@ -286,24 +185,33 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
         return;
     }
     const u64 policy = streamOnce();
-    float largest = nothing, sum = 0.0f, out[ceilDivide(headSize, 128)][8][4] = {};
+    float largest = nothing, sum = 0.0f, out[CacheTile::blocks][CacheTile::steps][4] = {};
+    int scale = 0;  // largest exponent of a value
     int round = span.from;
     const auto step = [&](int first) {
         if (position - first < tileRows) tile.insert(shared.key, shared.value, position - first);
-        if (throughRing && position - 1 - first < tileRows && position > first) tile.insert(shared.lastKey, shared.lastValue, position - 1 - first);
+        if (throughRing && position - 1 - first < tileRows && position > first)
+            tile.template insert<false>(shared.lastKey, shared.lastValue, position - 1 - first);
+        const CacheFactors factors(tile);
         float scores[2][4] = {};
 #pragma unroll
         for (int i = 0; i < headSize / 32; ++i) {
             Vec4 q = {0, 0, 0, 0};
             if (row < 2 * headsPerGroup) q = *reinterpret_cast<const Vec4*>(shared.queries[row / 2][row % 2] + lane % 4 * 8 + i * 32);
-            mma(scores[0], {tile.keys[0][i].x, tile.keys[1][i].x, tile.keys[0][i].y, tile.keys[1][i].y}, {q.x, q.y});
-            mma(scores[1], {tile.keys[0][i].z, tile.keys[1][i].z, tile.keys[0][i].w, tile.keys[1][i].w}, {q.z, q.w});
+            tile.multiplyKeys(scores, i, q);
         }
         const int next = first + blockRows;
+        if constexpr (hasCachedCodes && throughRing) {
+            tile.exponents = tile.later[0], tile.later[0] = tile.later[1];
+            if (round + 3 * blockRows < span.to)
+                tile.later[1] = CacheTile::exponentAt(exponents, behind, first + 3 * blockRows, span.to < position ? span.to : position);
+        } else if constexpr (hasCachedCodes && isLong) {
+            if (next < end) tile.loadExponents(exponents, behind, next, end);
+        }
         if (throughRing && round + blockRows < span.to) tile.template take<true>(weights, shared, end - round - blockRows, layer);
         if (isLong && !throughRing && next < end) tile.template loadKeys<true>(keys, next, end, policy);
-        float low = (scores[0][0] + scores[1][0]) + (scores[0][1] + scores[1][1]);
-        float high = (scores[0][2] + scores[1][2]) + (scores[0][3] + scores[1][3]);
+        float low, high;
+        factors.scores(scores, tile, low, high);
         if (first + row >= span.to) low = -INFINITY_F;
         if (first + row + 8 >= span.to) high = -INFINITY_F;
         float most = fmaxf(low, high);
@@ -314,29 +222,18 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
         largest = most;
         low = exp2Fast(low - most), high = exp2Fast(high - most);
         sum = isLong ? sum * fade + (low + high) : low + high;
-        const int source = head * 8 + row / 2;  // lane of position 2 q, of the head that this lane's column belongs to
-        const float p0 = __shfl_sync(0xffffffffu, low, source), p1 = __shfl_sync(0xffffffffu, low, source + 4);
-        const float p2 = __shfl_sync(0xffffffffu, high, source), p3 = __shfl_sync(0xffffffffu, high, source + 4);
-        Vec2 p = {packBF16(p0, p1), packBF16(p2, p3)};
-        if (row % 2 == 1) {
-            const Float2 x = unpackBF16(p.x), y = unpackBF16(p.y);
-            p = {packBF16(p0 - x.x, p1 - x.y), packBF16(p2 - y.x, p3 - y.y)};
-        }
+        float grow = 1.0f;  // of the sums, for the exponent that they have
+        if constexpr (hasCachedCodes) grow = factors.weigh(low, high, scale, __reduce_max_sync(0xffffffffu, factors.mostValue(first, span.to)));
+        const Vec2 p = weightColumns(low, high, head * 8 + row / 2, tile);
 #pragma unroll
-        for (int i = 0; i < ceilDivide(headSize, 128); ++i)
+        for (int i = 0; i < CacheTile::blocks; ++i)
 #pragma unroll
-            for (int j = 0; j < 8; ++j) {
-                const auto pair = [&](int half, int r) -> u32 {
-                    if (2 * i + half >= headSize / 64) return 0;
-                    const Vec4 &x = tile.values[(2 * i + half) % (headSize / 64)][r], &y = tile.values[(2 * i + half) % (headSize / 64)][r + 1];
-                    const u32 u = j < 2 ? x.x : j < 4 ? x.y : j < 6 ? x.z : x.w, v = j < 2 ? y.x : j < 4 ? y.y : j < 6 ? y.z : y.w;
-                    return __byte_perm(u, v, j % 2 == 0 ? 0x5410 : 0x7632);
-                };
+            for (int j = 0; j < CacheTile::steps; ++j) {
                 if (isLong) {
 #pragma unroll
-                    for (int k = 0; k < 4; ++k) out[i][j][k] *= fade;
+                    for (int k = 0; k < 4; ++k) out[i][j][k] *= hasCachedCodes ? fade * grow : fade;
                 }
-                mma(out[i][j], {pair(0, 0), pair(1, 0), pair(0, 2), pair(1, 2)}, p);
+                tile.multiplyValues(out[i][j], i, j, p);
             }
         if (throughRing && round + blockRows < span.to) tile.template take<false>(weights, shared, end - round - blockRows, layer);
         if (isLong && !throughRing && next < end) tile.template loadValues<true>(values, next, end, policy);
@@ -363,14 +260,18 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
 #pragma unroll
     for (int offset = 4; offset < 32; offset *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
     if (head >= headsPerGroup) return;
+    if constexpr (hasCachedCodes) {
+        putSums(out, scale, shared.attended.values[warp], head, row);
+    } else {
 #pragma unroll
-    for (int i = 0; i < headSize / 64; ++i) {
-        float* to = shared.attended.values[warp] + head * headSize + i * 64 + row * 8;
-        float v[8];
+        for (int i = 0; i < headSize / 64; ++i) {
+            float* to = shared.attended.values[warp] + head * headSize + i * 64 + row * 8;
+            float v[8];
 #pragma unroll
-        for (int j = 0; j < 8; ++j) v[j] = out[i / 2][j][i % 2 * 2] + out[i / 2][j][i % 2 * 2 + 1];
-        *reinterpret_cast<Float4*>(to) = {v[0], v[1], v[2], v[3]};
-        *reinterpret_cast<Float4*>(to + 4) = {v[4], v[5], v[6], v[7]};
+            for (int j = 0; j < 8; ++j) v[j] = out[i / 2][j][i % 2 * 2] + out[i / 2][j][i % 2 * 2 + 1];
+            *reinterpret_cast<Float4*>(to) = {v[0], v[1], v[2], v[3]};
+            *reinterpret_cast<Float4*>(to + 4) = {v[4], v[5], v[6], v[7]};
+        }
     }
     if (row == 0) shared.attended.most[head][warp] = largest, shared.attended.sums[head][warp] = sum;
 }
@@ -462,8 +363,9 @@ APUS_DEVICE void join(Shared& shared, const u8* exchanged, int parts, u32 tag, i
 // The whole of it: from the exchanged q, k, v to the B operand of the output product, of which every warp makes its own part.
 // `meanwhile` is done where there is something to wait for.
 template <Run run, class Meanwhile>
-APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, const HeadNorm& norm, u16* keys, u16* values, int position,
-                           const LayerInfo& info, const Span& span, CacheTile& tile, Weights& weights, Meanwhile meanwhile) {
+APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, const HeadNorm& norm, CacheElement* keys, CacheElement* values,
+                           u8* exponents, int behind, int position, const LayerInfo& info, const Span& span, CacheTile& tile, Weights& weights,
+                           Meanwhile meanwhile) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     u8* parts = exchange + (splitAt + blockIndex() / members * (maximumSplits * splitPackets)) * 16;
     HeadPackets early;
@@ -473,18 +375,19 @@ APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, con
     }
     float out[laneColumns], logSum;
     if (span.isPart) {
-        if (run == Run::tiles && hasRing && warp == warps - 1 && span.to >= position) {
+        if (run == Run::tiles && hasCacheRing && warp == warps - 1 && span.to >= position) {
             const u32 row = static_cast<u32>(position - 1) * rowElements;
-            for (int unit = lane; unit < headSize / 4; unit += 32) {
-                const bool isKey = unit < headSize / 8;
-                const int at = unit % (headSize / 8) * 8;
+            constexpr int units = headSize / CacheTile::unit;
+            for (int unit = lane; unit < 2 * units; unit += 32) {
+                const bool isKey = unit < units;
+                const int at = unit % units * CacheTile::unit;
                 *reinterpret_cast<Vec4*>((isKey ? shared.lastKey : shared.lastValue) + at) = loadCached16((isKey ? keys : values) + row + at);
             }
         }
         if (run != Run::whole || headSize > 128) early.request(exchange);
-        receiveHeads(shared, exchange, early, tag, layer, norm, keys, values, position, info.rope);
+        receiveHeads(shared, exchange, early, tag, layer, norm, keys, values, exponents + (warp == headsPerGroup ? 0 : behind), position, info.rope);
         syncConsumers();
-        attend<run>(shared, span, tile, keys, values, position, weights, layer);
+        attend<run>(shared, span, tile, keys, values, exponents, behind, position, weights, layer);
         syncConsumers();
         if (hasColumns(warp)) merge(shared.attended, out, logSum);
     }

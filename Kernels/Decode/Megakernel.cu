@@ -165,7 +165,9 @@ constexpr int gatedWriters = Publishing<Packet6, 1, pairs>::writers;
             syncConsumers();
             tag = packetTag(++turn);
             const LayerInfo info = shared.infos[layer];
-            u16 *keys = shared.cache[layer][0], *values = shared.cache[layer][1];  // of the group's head
+            CacheElement *keys = shared.cache[layer][0], *values = shared.cache[layer][1];  // of the group's head
+            u8* exponents = exponentsOf(a, layer);
+            const int behind = a.cacheCapacity * groups;
             multiply<Input>(inputWeights, weights, shared, layer, [&] { residual.putSquares(shared); });
             syncConsumers();
             publish<Packet4, 1, inputRows, false>(exchange + (inputAt + blockIndex() * (inputRows / 4)) * 16, tag, nullptr, [&](int row) {
@@ -175,18 +177,28 @@ constexpr int gatedWriters = Publishing<Packet6, 1, pairs>::writers;
             const Span span(a, info.window, position, member);
             CacheTile tile;
             const int firstRow = span.from + firstTile() * tileRows, endRow = span.to < position ? span.to : position;
-            if (span.isPart && firstRow < span.to && !(hasRing && span.run == Run::tiles)) {
+            if (span.isPart && firstRow < span.to && !(hasCacheRing && span.run == Run::tiles)) {
                 if (firstRow < endRow) tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
                 else tile.clear();
+                if (firstRow < endRow) tile.loadExponents(exponents, behind, firstRow, endRow);
             }
+            if constexpr (hasCachedCodes && hasCacheRing)
+                if (span.isPart && span.run == Run::tiles) {
+                    tile.exponents = CacheTile::exponentAt(exponents, behind, firstRow, endRow);
+                    tile.later[0] = CacheTile::exponentAt(exponents, behind, firstRow + blockRows, endRow);
+                    tile.later[1] = CacheTile::exponentAt(exponents, behind, firstRow + 2 * blockRows, endRow);
+                }
             Preloaded<Output, DECODE_OUTPUT_PRELOAD> outputWeights;
             const auto loadOutput = [&] { outputWeights.load(weights, shared, layer); };
             if (span.run == Run::whole)
-                attention<Run::whole>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile, weights, loadOutput);
+                attention<Run::whole>(shared, exchange, tag, layer, headNorm, keys, values, exponents, behind, position, info, span, tile, weights,
+                    loadOutput);
             else if (span.run == Run::part)
-                attention<Run::part>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile, weights, loadOutput);
+                attention<Run::part>(shared, exchange, tag, layer, headNorm, keys, values, exponents, behind, position, info, span, tile, weights,
+                    loadOutput);
             else
-                attention<Run::tiles>(shared, exchange, tag, layer, headNorm, keys, values, position, info, span, tile, weights, loadOutput);
+                attention<Run::tiles>(shared, exchange, tag, layer, headNorm, keys, values, exponents, behind, position, info, span, tile, weights,
+                    loadOutput);
             __syncwarp();
             multiply<Output>(outputWeights, weights, shared, layer, [] {});
             syncConsumers();
@@ -299,7 +311,7 @@ constexpr int speculationBytes = 0, areaPackets = exchangePackets + drawPackets;
 
 using namespace apus;
 
-static_assert(sizeof(Arguments) == 224, "the host writes these fields too");
+static_assert(sizeof(Arguments) == 232, "the host writes these fields too");
 #ifdef DECODE_SHARED_BOUND
 static_assert(sizeof(Shared) + samplingBytes + speculationBytes <= DECODE_SHARED_BOUND, "the host made the ring too long");
 #endif

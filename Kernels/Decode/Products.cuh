@@ -160,8 +160,8 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
             barrierExpect(barrier, boxes * (boxRows * rowBytes));
             for (int box = 0; box < boxes; ++box)
 #pragma unroll
-                for (int part = 0; part < headSize / 64; ++part)
-                    loadCacheTile(to + part * (chunkRows * 128) + box * (boxRows * 128), map, barrier, part * 64, blockIdx.x / members, row + box * boxRows,
+                for (int part = 0; part < rowBytes / 128; ++part)
+                    loadCacheTile(to + part * (chunkRows * 128) + box * (boxRows * 128), map, barrier, part * (128 / static_cast<int>(sizeof(CacheElement))), blockIdx.x / members, row + box * boxRows,
                                   tensor, policy);
         }
         if (++slot == ringSlots) slot = 0, parity ^= 1;
@@ -178,7 +178,7 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
 #pragma unroll
         for (int half = 0; half < 2; ++half)
             asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(a.cache[2 * layer + half] + static_cast<i64>(from) * rowElements),
-                         "r"(rows * static_cast<int>(rowElements) * 2) : "memory");
+                         "r"(rows * static_cast<int>(rowElements * sizeof(CacheElement))) : "memory");
     };
     bool going = true;
     int stepsSeen = 0;
@@ -186,7 +186,7 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
         const u8* source = a.layers + static_cast<i64>(blockIdx.x) * layerChunks * chunkBytes;
         for (int layer = 0; going && layer < layerCount; ++layer) {
             const Span span(a, shared.infos[layer].window, a.position + step, blockIdx.x % members);
-            const bool isLong = isPlain && span.run == Run::tiles;
+            const bool isLong = isPlain && hasCacheRing && span.run == Run::tiles;
             for (int chunk = 0; going && chunk < layerChunks; ++chunk) {
                 if (layer + 1 < layerCount) prefetch(layer + 1, a.position + step, chunk);
                 if (chunk == Input::chunks && isLong && span.isPart) {

@@ -52,6 +52,14 @@ constexpr bool hasCodes = DECODE_WEIGHTS == 8;
 #endif
 constexpr int positions = DECODE_POSITIONS;
 static_assert(hasCodes || DECODE_WEIGHTS == 16, "weights are bf16 or E4M3");
+#ifndef DECODE_CACHE  // bits of an element of the cache: 16 for bf16, 8 for E4M3 with an exponent a row (CacheTile.cuh)
+#define DECODE_CACHE 16
+#endif
+constexpr bool hasCachedCodes = DECODE_CACHE == 8;
+static_assert(hasCachedCodes || DECODE_CACHE == 16, "the cache is bf16 or E4M3");
+template <bool areCodes> struct CacheElementOf { typedef u16 Type; };
+template <> struct CacheElementOf<true> { typedef u8 Type; };
+typedef CacheElementOf<hasCachedCodes>::Type CacheElement;
 #ifndef DECODE_CHUNK  // fragments of a warp in a chunk
 #define DECODE_CHUNK (64 / DECODE_WEIGHTS)
 #endif

@@ -7,8 +7,12 @@ namespace apus {
 constexpr int tileRows = 16, blockRows = tileRows * warps;  // positions of a warp and of a block in one go
 constexpr u32 rowElements = groups * headSize;  // of the cache; a cache has fewer than 2^32 elements
 
+// Where long runs are read through the ring: a row has whole runs of 128 bytes.
+constexpr int rowBytes = headSize * static_cast<int>(sizeof(CacheElement));
+constexpr bool hasCacheRing = hasRing && rowBytes % 128 == 0;
+
 #ifndef DECODE_LONG  // positions of a block from which on they come through the ring; without one, and with several positions a step, a tile a warp
-#define DECODE_LONG (DECODE_RING && DECODE_POSITIONS == 1 ? blockRows / 2 : blockRows)
+#define DECODE_LONG (hasCacheRing && DECODE_POSITIONS == 1 ? blockRows / 2 : blockRows)
 #endif
 constexpr int longRows = DECODE_LONG;
 static_assert(longRows <= blockRows, "a run in registers has a tile a warp");
@@ -36,8 +40,8 @@ struct Span {
     }
 };
 
-// Where long runs are read through the ring: a chunk holds whole tiles of keys or of values, a round a tile of each warp.
-constexpr int rowBytes = headSize * 2, chunkTiles = chunkBytes / (tileRows * rowBytes), chunkRows = chunkTiles * tileRows;
+// A chunk of the cache holds whole tiles of keys or of values, a round a tile of each warp.
+constexpr int chunkTiles = chunkBytes / (tileRows * rowBytes), chunkRows = chunkTiles * tileRows;
 constexpr int roundChunks = ceilDivide(warps, chunkTiles);  // of keys, and of values
 static_assert(chunkTiles >= 1, "a chunk holds a tile");
 #ifndef DECODE_BOX  // rows of a copy out of the cache

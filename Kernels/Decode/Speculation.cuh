@@ -141,7 +141,9 @@ APUS_DEVICE bool stepAll(Shared& shared, const Arguments& a, Weights& weights, T
         syncConsumers();
         turns.next();
         const LayerInfo info = shared.infos[layer];
-        u16 *keys = shared.cache[layer][0], *values = shared.cache[layer][1];
+        CacheElement *keys = shared.cache[layer][0], *values = shared.cache[layer][1];
+        u8* exponents = exponentsOf(a, layer);
+        const int behind = a.cacheCapacity * groups;
         multiplyAll<Input, n>(inputWeights, weights, shared, wide, wide.vector(), layer, [&] { residual.putSquares(wide, turns); });
         syncConsumers();
         publishAll<Packet4, n, 1, inputRows, Area::inputs, false>(
@@ -154,10 +156,12 @@ APUS_DEVICE bool stepAll(Shared& shared, const Arguments& a, Weights& weights, T
         if (spans.isTogether && firstRow < spans.end) {
             if (firstRow < endRow) tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
             else tile.clear();
+            if (firstRow < endRow) tile.loadExponents(exponents, behind, firstRow, endRow);
         }
         Preloaded<Output, DECODE_OUTPUT_PRELOAD> outputWeights;
         if constexpr (loadsOutputEarly) outputWeights.load(weights, shared, layer);
-        attendAll<n>(shared, wide, a, exchange, turns, layer, headNorm, keys, values, position, count, info, spans, tile);
+        attendAll<n>(shared, wide, a, exchange, turns, layer, headNorm, keys, values, position, count, info, spans, tile,
+                     exponents, behind);
         if constexpr (!loadsOutputEarly) outputWeights.load(weights, shared, layer);
         multiplyAll<Output, n>(outputWeights, weights, shared, wide, wide.attendedVector, layer, [] {});
         syncConsumers();

@@ -20,8 +20,8 @@ APUS_DEVICE void loadHeadNorm(HeadNorm& norm, const float* norms) {
 
 // receiveHeads() of Attention.cuh for n positions, of which the first `count` are to be kept.
 template <int n>
-APUS_DEVICE void receiveAll(Shared& shared, Wide& wide, const u8* exchange, const Turns& turns, int layer, const HeadNorm& norm, u16* keys,
-                            u16* values, int position, int count, int rope) {
+APUS_DEVICE void receiveAll(Shared& shared, Wide& wide, const u8* exchange, const Turns& turns, int layer, const HeadNorm& norm, CacheElement* keys,
+                            CacheElement* values, u8* exponents, int position, int count, int rope) {
     const int warp = threadIdx.x / 32, vector = warp % vectorWarps, lane = threadIdx.x % 32;
     const int group = blockIdx.x / members, member = blockIdx.x % members;
     constexpr int each = headParts, half = headSize / 2, rounds = ceilDivide(n, positionsTogether);
@@ -77,6 +77,12 @@ APUS_DEVICE void receiveAll(Shared& shared, Wide& wide, const u8* exchange, cons
                 }
             }
         }
+        if constexpr (hasCachedCodes) {
+            putVector(v, active, vector, wide.queries[p][isKey || isValue ? 0 : vector], isKey ? wide.key[p] : wide.value[p],
+                      member == 0 && p < count ? (isKey ? keys : values) + static_cast<u32>(position + p) * rowElements : nullptr,
+                      exponents + static_cast<u32>(position + p) * groups);
+            continue;
+        }
         if (!active) continue;
 #pragma unroll
         for (int e = 0; e < each; ++e) {
@@ -100,23 +106,11 @@ APUS_DEVICE void receiveAll(Shared& shared, Wide& wide, const u8* exchange, cons
 
 // Keys and values of the step's own positions to where they belong in a tile that begins at `first`.
 APUS_DEVICE void insertAll(CacheTile& tile, const Wide& wide, int live, int position, int first) {
-    const int lane = threadIdx.x % 32;
 #pragma unroll 1
     for (int p = 0; p < live; ++p) {
         const int row = position + p - first;
         if (row < 0 || row >= tileRows) continue;
-#pragma unroll
-        for (int r = 0; r < 2; ++r)
-            if (lane / 4 + 8 * r == row) {
-#pragma unroll
-                for (int i = 0; i < headSize / 32; ++i) tile.keys[r][i] = *reinterpret_cast<const Vec4*>(wide.key[p] + lane % 4 * 8 + i * 32);
-            }
-#pragma unroll
-        for (int r = 0; r < 4; ++r)
-            if (lane % 4 * 2 + r % 2 + r / 2 * 8 == row) {
-#pragma unroll
-                for (int i = 0; i < headSize / 64; ++i) tile.values[i][r] = *reinterpret_cast<const Vec4*>(wide.value[p] + lane / 4 * 8 + i * 64);
-            }
+        tile.insert(wide.key[p], wide.value[p], row);
     }
 }
 
@@ -128,15 +122,22 @@ template <int n> struct Spans {
 
     __device__ __forceinline__ Spans(const Arguments& a, int window, int position, int member, const Turns& turns) {
         const Span first(a, window, position, member);
-        from = first.from, to[0] = first.to, splits[0] = most = first.parts, isPart = first.isPart, isTogether = true;
+        // A part without positions begins nowhere: it is together with any other.
+        from = first.from, to[0] = first.from < first.to ? first.to : 0, splits[0] = most = first.parts, isPart = first.isPart, isTogether = true;
 #pragma unroll
         for (int p = 1; p < n; ++p) {
-            to[p] = from, splits[p] = 1;
+            to[p] = 0, splits[p] = 1;
             if (!turns.has(p)) continue;
             const Span other(a, window, position + p, member);
-            isTogether &= other.from == from;
-            to[p] = other.to, splits[p] = other.parts;
+            splits[p] = other.parts;
             isPart |= other.isPart;
+            if (other.from >= other.to) continue;
+            bool isFirst = true;
+#pragma unroll
+            for (int i = 0; i < p; ++i) isFirst &= to[i] == 0;
+            if (isFirst) from = other.from;
+            isTogether &= other.from == from;
+            to[p] = other.to;
         }
         end = to[0];
 #pragma unroll
@@ -162,30 +163,32 @@ template <int n> struct Spans {
 // from `firstPosition` to before `endPosition` of the step are attended for; `to` is the lane's own end, `end` the last of all.
 template <int n>
 APUS_DEVICE void attendSet(Wide& wide, int live, int set, int from, int to, int end, int firstPosition, int endPosition, CacheTile& tile, bool isLoaded,
-                           const u16* keys, const u16* values, int position) {
+                           const CacheElement* keys, const CacheElement* values, const u8* exponents, int behind, int position) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, row = lane / 4;
     const int slot = set * 4 + lane % 4, mine = slot / headsPerGroup, head = slot % headsPerGroup;
     const int asked = set * 4 + row / 2;  // the slot whose query the lane loads
     const int cached = end < position ? end : position;
-    float largest = nothing, sum = 0.0f, out[ceilDivide(headSize, 128)][8][4] = {};
+    float largest = nothing, sum = 0.0f, out[CacheTile::blocks][CacheTile::steps][4] = {};
+    int scale = 0;  // largest exponent of a value
     for (int first = from + firstTile() * tileRows; first < end; first += blockRows) {
         if (!isLoaded) {
             if (first < cached) tile.loadKeys(keys, first, cached), tile.loadValues(values, first, cached);
             else tile.clear();
+            if (first < cached) tile.loadExponents(exponents, behind, first, cached);
         }
         isLoaded = false;
         if (position + live > first && position - first < tileRows) insertAll(tile, wide, live, position, first);
+        const CacheFactors factors(tile);
         float scores[2][4] = {};
 #pragma unroll
         for (int i = 0; i < headSize / 32; ++i) {
             Vec4 q = {0, 0, 0, 0};
             if (asked < n * headsPerGroup)
                 q = *reinterpret_cast<const Vec4*>(wide.queries[asked / headsPerGroup][asked % headsPerGroup][row % 2] + lane % 4 * 8 + i * 32);
-            mma(scores[0], {tile.keys[0][i].x, tile.keys[1][i].x, tile.keys[0][i].y, tile.keys[1][i].y}, {q.x, q.y});
-            mma(scores[1], {tile.keys[0][i].z, tile.keys[1][i].z, tile.keys[0][i].w, tile.keys[1][i].w}, {q.z, q.w});
+            tile.multiplyKeys(scores, i, q);
         }
-        float low = (scores[0][0] + scores[1][0]) + (scores[0][1] + scores[1][1]);
-        float high = (scores[0][2] + scores[1][2]) + (scores[0][3] + scores[1][3]);
+        float low, high;
+        factors.scores(scores, tile, low, high);
         if (first + row >= to) low = -INFINITY_F;
         if (first + row + 8 >= to) high = -INFINITY_F;
         float most = fmaxf(low, high);
@@ -196,54 +199,42 @@ APUS_DEVICE void attendSet(Wide& wide, int live, int set, int from, int to, int 
         largest = most;
         low = exp2Fast(low - most), high = exp2Fast(high - most);
         sum = sum * fade + (low + high);
-        const int source = lane % 4 * 8 + row / 2;
-        const float p0 = __shfl_sync(0xffffffffu, low, source), p1 = __shfl_sync(0xffffffffu, low, source + 4);
-        const float p2 = __shfl_sync(0xffffffffu, high, source), p3 = __shfl_sync(0xffffffffu, high, source + 4);
-        Vec2 p = {packBF16(p0, p1), packBF16(p2, p3)};
-        if (row % 2 == 1) {
-            const Float2 x = unpackBF16(p.x), y = unpackBF16(p.y);
-            p = {packBF16(p0 - x.x, p1 - x.y), packBF16(p2 - y.x, p3 - y.y)};
+        float grow = 1.0f;
+        if constexpr (hasCachedCodes) {
+            u32 mostValue = factors.mostValue(first, to);  // of the lane's own position
+#pragma unroll
+            for (int offset = 4; offset < 32; offset *= 2) mostValue = max(mostValue, __shfl_xor_sync(0xffffffffu, mostValue, offset));
+            grow = factors.weigh(low, high, scale, mostValue);
         }
+        const Vec2 p = weightColumns(low, high, lane % 4 * 8 + row / 2, tile);
 #pragma unroll
-        for (int i = 0; i < ceilDivide(headSize, 128); ++i)
+        for (int i = 0; i < CacheTile::blocks; ++i)
 #pragma unroll
-            for (int j = 0; j < 8; ++j) {
-                const auto pair = [&](int half, int r) -> u32 {
-                    if (2 * i + half >= headSize / 64) return 0;
-                    const Vec4 &x = tile.values[(2 * i + half) % (headSize / 64)][r], &y = tile.values[(2 * i + half) % (headSize / 64)][r + 1];
-                    const u32 u = j < 2 ? x.x : j < 4 ? x.y : j < 6 ? x.z : x.w, v = j < 2 ? y.x : j < 4 ? y.y : j < 6 ? y.z : y.w;
-                    return __byte_perm(u, v, j % 2 == 0 ? 0x5410 : 0x7632);
-                };
+            for (int j = 0; j < CacheTile::steps; ++j) {
 #pragma unroll
-                for (int k = 0; k < 4; ++k) out[i][j][k] *= fade;
-                mma(out[i][j], {pair(0, 0), pair(1, 0), pair(0, 2), pair(1, 2)}, p);
+                for (int k = 0; k < 4; ++k) out[i][j][k] *= hasCachedCodes ? fade * grow : fade;
+                tile.multiplyValues(out[i][j], i, j, p);
             }
     }
 #pragma unroll
     for (int offset = 4; offset < 32; offset *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
     if (mine < firstPosition || mine >= endPosition) return;
     Parts<warps>& parts = wide.attended(mine);
-#pragma unroll
-    for (int i = 0; i < headSize / 64; ++i) {
-        float* target = parts.values[warp] + head * headSize + i * 64 + row * 8;
-        float v[8];
-#pragma unroll
-        for (int j = 0; j < 8; ++j) v[j] = out[i / 2][j][i % 2 * 2] + out[i / 2][j][i % 2 * 2 + 1];
-        *reinterpret_cast<Float4*>(target) = {v[0], v[1], v[2], v[3]};
-        *reinterpret_cast<Float4*>(target + 4) = {v[4], v[5], v[6], v[7]};
-    }
+    putSums(out, scale, parts.values[warp], head, row);
     if (row == 0) parts.most[head][warp] = largest, parts.sums[head][warp] = sum;
 }
 
 // attention() of Attention.cuh: from the exchanged q, k, v of n positions to the output product's B operand.
 template <int n>
-APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* exchange, const Turns& turns, int layer, const HeadNorm& norm, u16* keys,
-                           u16* values, int position, int count, const LayerInfo& info, const Spans<n>& spans, CacheTile& tile) {
+APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* exchange, const Turns& turns, int layer, const HeadNorm& norm, CacheElement* keys,
+                           CacheElement* values, int position, int count, const LayerInfo& info, const Spans<n>& spans, CacheTile& tile,
+                           u8* exponents, int behind) {
     const int member = blockIdx.x % members;
     const int live = turns.live, sets = live > 1 ? ceilDivide(n * headsPerGroup, 4) : ceilDivide(headsPerGroup, 4);
     u8* parts = exchange + (Area::splitAt + blockIndex() / members * (maximumSplits * splitPackets)) * 16;
     if (spans.isPart) {
-        receiveAll<n>(shared, wide, exchange, turns, layer, norm, keys, values, position, count, info.rope);
+        receiveAll<n>(shared, wide, exchange, turns, layer, norm, keys, values,
+                      exponents + (threadIdx.x / 32 % vectorWarps == headsPerGroup ? 0 : behind), position, count, info.rope);
         syncConsumers();
         // The tile that is loaded serves all sets, where it is the only one. Positions that begin elsewhere go one by one.
         bool isLoaded = spans.isTogether && spans.from + firstTile() * tileRows < spans.end;
@@ -260,7 +251,7 @@ APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* e
                 if (!own.isPart) continue;
                 first = p, last = p + 1, from = own.from, end = to = own.to;
             }
-            attendSet<n>(wide, live, set, from, to, end, first, last, tile, isLoaded, keys, values, position);
+            attendSet<n>(wide, live, set, from, to, end, first, last, tile, isLoaded, keys, values, exponents, behind, position);
             isLoaded &= !isLong;
         }
         syncConsumers();

@@ -40,7 +40,7 @@ struct alignas(128) Wide {
     alignas(16) u8 area[isWholeVector ? (productBytes > partBytes ? productBytes : partBytes) : productBytes + partBytes];
     alignas(16) u8 attendedVector[positions * Output::vectorBytes];
     alignas(16) u16 queries[positions][headsPerGroup][2][headSize];
-    alignas(16) u16 key[positions][headSize], value[positions][headSize];
+    alignas(16) CacheElement key[positions][keptElements], value[positions][keptElements];
     alignas(16) float squares[positions][warps];
     float stream[positions * slotsPerThread * 6][consumers];  // the residual streams of a step of several positions, between their uses
     Float2 rope[positions][ropeKinds][headSize / 2];

@@ -87,7 +87,7 @@ struct Arguments {
     const float* norms;               // [L, layerNorms] and the final norm [normSlots]
     const LayerInfo* infos;           // [L]
     const float* inverseFrequencies;  // [ropeKinds, D / 2]
-    u16* const* cache;                // [L, 2]: keys and values, each [capacity, G, D] bf16
+    CacheElement* const* cache;       // [L, 2]: keys and values, each [capacity, G, D] bf16 or E4M3 codes
     u8* exchange;                     // exchangePackets, zeroed
     float* logits;                    // [steps, V] where wanted, else null
     const i32* forced;                // [forcedCount] tokens that are given; at least the first
@@ -95,16 +95,20 @@ struct Arguments {
     u64* handed;                      // mapped host memory [handedCount]: token | (step + 1) << 32, or null
     const u32* stop;                  // mapped host memory, not zero: end after this step; or null
     u32* error;                       // first wait given up, else 0
+    u8* cacheExponents;               // of rows of codes: [L, 2, cacheCapacity, G]; else null
     i64 logitStride;                  // elements from one step's logits to the next; 0 keeps the last
     i32 handedCount, forcedCount, position, steps, firstHead, stopCount;
     i32 fullSplits;                   // cached positions up to which every block attends to all of them
     float embeddingScale;
     i32 sampleable;                   // rows of the head that may be chosen: those below
-    i32 reserved;
+    i32 cacheCapacity;                // positions that the cache has room for, where its rows are codes
     i32 stops[maximumStops];
 };
 
 struct Choice { float value; i32 id; };
+
+// A row of the cache in shared memory: its elements and, behind codes, the exponent's byte.
+constexpr int keptElements = hasCachedCodes ? headSize + 16 : headSize;
 
 // Floats from one row's sums of the warps to the next row's: 16-byte reads of eight neighbouring rows meet in no bank.
 constexpr int partialStride = 12;
@@ -126,8 +130,8 @@ struct alignas(128) Shared {
                                                    ? (Output::paddedRows > Input::paddedRows ? Output::paddedRows : Input::paddedRows)
                                                    : (Gated::paddedRows > Input::paddedRows ? Gated::paddedRows : Input::paddedRows))];
     alignas(16) u16 queries[isPlain ? headsPerGroup : 1][2][headSize];  // of this token, after norm and rope: in bf16, and what that lost
-    alignas(16) u16 key[headSize], value[headSize];       // as the cache gets them
-    alignas(16) u16 lastKey[isPlain ? headSize : 8], lastValue[isPlain ? headSize : 8];  // of the token before
+    alignas(16) CacheElement key[keptElements], value[keptElements];  // as the cache gets them
+    alignas(16) CacheElement lastKey[isPlain ? headSize : 8], lastValue[isPlain ? headSize : 8];  // of the token before
     Parts<isPlain ? warps : 1> attended;
     float factors[2][hasCodes ? layerScales : 1];  // of the rows' E4M3 codes, of even and of odd layers
     alignas(16) float squares[warps];
@@ -135,7 +139,7 @@ struct alignas(128) Shared {
     Choice choices[warps];
     int bad[warps];
     LayerInfo infos[layerCount];
-    u16* cache[layerCount][2];
+    CacheElement* cache[layerCount][2];
     volatile u32 dead;  // where a wait was given up and in which layer, else 0
     volatile int finished;
     volatile int stepsDone;

@@ -102,6 +102,7 @@ package struct DecodeArguments: KernelParameter {
     var handed = DeviceAddress(bits: 0)
     var stop = DeviceAddress(bits: 0)
     var error = DeviceAddress(bits: 0)
+    var cacheExponents = DeviceAddress(bits: 0)
     package var logitStride: Int64 = 0
     var handedCount: Int32 = 0
     var forcedCount: Int32 = 0
@@ -112,7 +113,7 @@ package struct DecodeArguments: KernelParameter {
     var fullSplits: Int32 = 128
     package var embeddingScale: Float = 1
     var sampleable: Int32 = 0
-    var reserved: Int32 = 0
+    var cacheCapacity: Int32 = 0
     package var stops: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
 
     static let maximumStops = 16
