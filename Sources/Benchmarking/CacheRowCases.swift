@@ -1,4 +1,4 @@
-package import Transformer
+import Transformer
 
 /// Rows that a cache of codes must round right: ordinary ones and those at the edges of the rule. All values are exact in bf16.
 package enum CacheRowCases {

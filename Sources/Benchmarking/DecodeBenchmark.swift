@@ -112,7 +112,8 @@ package struct DecodeBenchmark {
         let device = executor as? CUDAExecutor
         return Row(
             context: context, samples: times, seconds: spread,
-            work: DecodeWork(spec: executor.spec, position: context + steps / 2, weightBits: device?.decodeWeightBits ?? 16,
+            work: DecodeWork(
+                spec: executor.spec, position: context + steps / 2, weightBits: device?.decodeWeightBits ?? 16,
                 cacheFormat: device?.cacheFormat ?? .bfloat16),
             exchanges: device?.decodeForm?.isResident == true ? DecodePlan.exchanges(executor.spec, position: context + steps / 2) : nil,
             power: power,
@@ -127,7 +128,8 @@ package struct DecodeBenchmark {
     package func memory(freeBefore free: Int, cache: Int, longest context: Int) throws -> Memory? {
         guard let device = executor as? CUDAExecutor else { return nil }
         return Memory(
-            weights: device.weights.byteCount, engine: try device.decodeByteCount(), cache: cache, space: device.spaceByteCount(rows: context) + device.cacheRowByteCount,
+            weights: device.weights.byteCount, engine: try device.decodeByteCount(), cache: cache,
+            space: device.spaceByteCount(rows: context) + device.cacheRowByteCount,
             measured: free - (try device.context.context.memory().free))
     }
 

@@ -27,12 +27,14 @@ package struct DeviceVerifier {
         package let hidden: Double
         /// Of a vector with the CPU's.
         package let vector: Double
+        /// Norm of the difference over the norm of what the CPU has, of any phase of any layer.
+        package let phase: Double
         /// Norm of the difference over the norm of the CPU's logits about their mean.
         package let logits: Double
 
         package init(_ precision: MatrixPrecision) {
             // A cosine of 0.995 is an error of a tenth.
-            (hidden, vector, logits) = precision == .bfloat16 ? (0.02, 0.9999, 0.02) : (0.1, 0.995, 0.1)
+            (hidden, phase, vector, logits) = precision == .bfloat16 ? (0.02, 0.03, 0.9999, 0.02) : (0.1, 0.15, 0.995, 0.1)
         }
     }
 
@@ -67,6 +69,7 @@ package struct DeviceVerifier {
         let lengths = [1, 31, 32, 33, 127, 128, 129, 511, 512, 513, 2048].filter { $0 <= model.spec.maximumPositions }
         let sequences = lengths.map { randomIDs($0, stream: "encode \($0)") }
         for ids in sequences.suffix(1) { try checkLayers(ids, report) }
+        try checkPhases(report)
         try checkVectors(sequences, report)
         guard model.hasHead, !model.spec.isBidirectional else { return }
         try checkLogits(sequences.filter { $0.count <= 513 }, report)
@@ -74,6 +77,8 @@ package struct DeviceVerifier {
             try checkCache(sequences.filter { $0.count <= 513 }, report)
         } else if hasCodes {
             try checkCodes(sequences.filter { $0.count <= 129 }, report)
+        } else if device.precision == .bfloat16 {
+            try checkPositions(report)
         }
         if device.decodeForm?.isResident == true { try DecodeVerifier(model: model, executor: device, seed: seed).run(report: report) }
     }
@@ -137,7 +142,7 @@ package struct DeviceVerifier {
         }
     }
 
-    private func randomIDs(_ count: Int, stream: String) -> [Int32] {
+    func randomIDs(_ count: Int, stream: String) -> [Int32] {
         let numbers = RandomNumbers(seed: seed, stream: stream)
         return (0..<count).map { index in
             Int32((abs(numbers.normal(index)) * 1e6).truncatingRemainder(dividingBy: Float(model.spec.vocabularySize)))

@@ -24,8 +24,24 @@ extension CPUExecutor {
         }
     }
 
+    /// Hands out what every layer computes on its way, all rows of the batch at once, for comparing executors.
+    package func phases(_ batch: TokenBatch, each body: (_ layer: Int, _ phase: LayerPhase, _ rows: [Float]) throws -> Void) throws {
+        try validate(batch)
+        try pool.withPool { pool in
+            let x = FloatBuffer(count: batch.tokenCount * spec.hiddenSize)
+            var collected: [LayerPhase: [Float]] = [:]
+            try encodeHidden(batch, x: x, pool, observe: { collected[$0, default: []] += $1 }) { layer in
+                for phase in LayerPhase.allCases {
+                    if let rows = collected.removeValue(forKey: phase) { try body(layer, phase, rows) }
+                }
+            }
+        }
+    }
+
     /// Hidden states `[T, C]` behind the last layer, before the final norm.
-    func encodeHidden(_ batch: TokenBatch, x: FloatBuffer, _ pool: OpaquePointer, eachLayer: (Int) throws -> Void) rethrows {
+    func encodeHidden(
+        _ batch: TokenBatch, x: FloatBuffer, _ pool: OpaquePointer, observe: PhaseObserver? = nil, eachLayer: (Int) throws -> Void
+    ) rethrows {
         var positions: [Int32] = []
         positions.reserveCapacity(batch.tokenCount)
         for sequence in 0..<batch.sequenceCount { positions += (0..<batch.length(of: sequence)).map(Int32.init) }
@@ -40,7 +56,7 @@ extension CPUExecutor {
         // The buffers must outlive the calls that only know their pointers.
         try withExtendedLifetime((keys, values)) {
             for index in spec.layers.indices {
-                runLayer(index, pass, blocks: blocks, x: x.pointer, cache: cache, scratch: scratch, pool)
+                runLayer(index, pass, blocks: blocks, x: x.pointer, cache: cache, scratch: scratch, pool, observe: observe)
                 try eachLayer(index)
             }
         }

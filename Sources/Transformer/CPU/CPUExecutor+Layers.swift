@@ -46,6 +46,9 @@ struct KeyValueRows {
     var isCoded = false
 }
 
+/// Gets rows of a phase as soon as they are computed.
+typealias PhaseObserver = (_ phase: LayerPhase, _ rows: UnsafeBufferPointer<Float>) -> Void
+
 /// Scratch for one block of rows.
 final class BlockScratch {
     let normed: FloatBuffer  // [B, C]
@@ -77,9 +80,11 @@ extension CPUExecutor {
     /// Passes x `[T, C]` through layer `index` in place, after writing its keys and values.
     ///
     /// All keys of the pass are written before the first query reads them; everything else goes block by block.
+    ///
+    /// - Parameter observe: gets each block's part of every phase, in the order of the rows.
     func runLayer(
         _ index: Int, _ pass: LayerPass, blocks: [Range<Int>], x: UnsafeMutablePointer<Float>, cache: KeyValueRows, scratch: BlockScratch,
-        _ pool: OpaquePointer
+        _ pool: OpaquePointer, observe: PhaseObserver? = nil
     ) {
         let layer = weights.layers[index]
         let layerSpec = spec.layers[index]
@@ -107,6 +112,8 @@ extension CPUExecutor {
                 apus_cache_round(pool, rows.count * g, d, keys)
                 apus_cache_round(pool, rows.count * g, d, values)
             }
+            observe?(.keys, UnsafeBufferPointer(start: keys, count: rows.count * g * d))
+            observe?(.values, UnsafeBufferPointer(start: values, count: rows.count * g * d))
         }
         for rows in blocks {
             let residual = x + rows.lowerBound * c
@@ -114,14 +121,19 @@ extension CPUExecutor {
             if blocks.count > 1 { norm(residual, by: layer.attentionNorm, into: scratch.normed.pointer, rows: rows.count, pool) }
             linear(scratch.normed.pointer, layer.query, into: scratch.queries.pointer, rows: rows.count, pool)
             rotate(scratch.queries.pointer, rows: rows, headCount: h, norm: layer.queryNorm)
+            observe?(.queries, UnsafeBufferPointer(start: scratch.queries.pointer, count: rows.count * h * d))
             attend(rows, pass, window: layerSpec.window, cache: cache, scratch: scratch, pool)
+            observe?(.attended, UnsafeBufferPointer(start: scratch.attended.pointer, count: rows.count * h * d))
             addBranch(scratch.attended.pointer, layer.output, norm: layer.attentionOutputNorm, to: residual, rows: rows.count, scratch, pool)
+            observe?(.middle, UnsafeBufferPointer(start: residual, count: rows.count * c))
 
             norm(residual, by: layer.feedForwardNorm, into: scratch.normed.pointer, rows: rows.count, pool)
             apus_gated_linear(
                 pool, rows.count, spec.intermediateSize, c, scratch.normed.pointer, c, layer.gate.base, layer.up.base, layer.gate.type,
                 spec.activation.kernelValue, scratch.gated.pointer, spec.intermediateSize)
+            observe?(.gated, UnsafeBufferPointer(start: scratch.gated.pointer, count: rows.count * spec.intermediateSize))
             addBranch(scratch.gated.pointer, layer.down, norm: layer.feedForwardOutputNorm, to: residual, rows: rows.count, scratch, pool)
+            observe?(.hidden, UnsafeBufferPointer(start: residual, count: rows.count * c))
         }
     }
 

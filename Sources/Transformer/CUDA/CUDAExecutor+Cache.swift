@@ -1,4 +1,4 @@
-package import CUDA
+import CUDA
 import Operators
 import Tensors
 

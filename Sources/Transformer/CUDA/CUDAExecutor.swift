@@ -34,6 +34,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     private var space: PassSpace?
     /// Who measures the steps of the pass that is being put into the stream.
     private var profile: PassProfile?
+    /// Who looks at what its steps have computed.
+    var observer: ((PassStep) throws -> Void)?
 
     /// Rows that pass through all layers together.
     package let groupRows: Int
@@ -344,8 +346,11 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         try mark(.layer)
     }
 
-    /// Notes that a step has just been put into the stream, where someone measures.
-    func mark(_ step: PassStep) throws { try profile?.mark(step, on: context.stream) }
+    /// Notes that a step has just been put into the stream, where someone measures or looks.
+    func mark(_ step: PassStep) throws {
+        try profile?.mark(step, on: context.stream)
+        try observer?(step)
+    }
 
     /// Puts keys and values into the cache where there is one, and attends.
     private func attend(_ index: Int, _ pass: DevicePass, _ space: PassSpace) throws {

@@ -1,5 +1,5 @@
 package import CUDA
-package import Operators
+import Operators
 import Tensors
 
 /// What a pass over rows needs of an fp8 cache: the kernel that makes codes of rows and rows of codes, and one layer's keys and values as attention

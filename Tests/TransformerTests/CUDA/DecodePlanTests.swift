@@ -91,6 +91,12 @@ import Transformer
         spec = Self.cases[0].spec
         spec.headDimension = 96
         #expect(DecodePlan.obstacle(spec)?.contains("96") == true)
+        // 48 columns a warp would belong to two heads.
+        spec = Self.cases[0].spec
+        (spec.queryHeads, spec.keyValueHeads) = (24, 8)
+        #expect(DecodePlan.obstacle(spec)?.contains("3 query heads") == true)
+        spec.headDimension = 64
+        #expect(DecodePlan.obstacle(spec) == nil)
         spec = Self.cases[0].spec
         spec.isBidirectional = true
         #expect(DecodePlan.obstacle(spec) != nil)

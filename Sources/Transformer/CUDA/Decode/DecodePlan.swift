@@ -29,6 +29,10 @@ package struct DecodePlan: Sendable, Hashable {
         let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
         guard [64, 128, 256].contains(d) else { return "its heads have \(d) elements, supported are 64, 128 and 256" }
         guard h % g == 0, h / g <= 4 else { return "\(h) query heads share \(g) key heads, supported are 4 to one at most" }
+        // A warp's columns of the output product belong to one head.
+        guard d % ((h / g * d + 127) / 128 * 16) == 0 else {
+            return "\(h / g) query heads of \(d) elements share a key head, supported are 1, 2 and 4, and 3 of 64 elements"
+        }
         guard spec.intermediateSize % g == 0 else { return "\(g) groups cannot share \(spec.intermediateSize) intermediate channels evenly" }
         guard spec.hasQueryKeyNorm else { return "its query and key heads have no norm" }
         guard !spec.isBidirectional else { return "it is a bidirectional encoder" }
