@@ -348,9 +348,9 @@ int cuLaunchKernelEx(const configuration *shape, void *function, void **paramete
     if ((int)shape->shared + 1024 > 48 * 1024 && (int)shape->shared > dynamicShared) return 1;
     if (function == decodeKernel) {
         if (FAKE_DECODE_LAUNCH == 0) sticky = FAKE_DECODE_FAULT;
-        // Its arguments: where tokens go at byte 88, how many steps at 132.
+        // Its arguments: where tokens go at byte 88, how many steps at 140.
         uint64_t *handed = *(uint64_t **)((char *)parameters[0] + 88);
-        int steps = *(int *)((char *)parameters[0] + 132);
+        int steps = *(int *)((char *)parameters[0] + 140);
         for (int i = 0; handed != NULL && i < steps && i < FAKE_DECODE_TOKENS; i += 1) handed[i] = (uint64_t)(i + 1) << 32 | (unsigned)i % 32;
         return FAKE_DECODE_LAUNCH;
     }
