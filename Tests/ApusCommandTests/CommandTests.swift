@@ -147,12 +147,13 @@ struct CommandTests {
 
     @Test func aCacheOfCodesIsNamed() throws {
         try withModel { model, _ in
-            let arguments = ["generate", model, "--device", "cpu", "--ids", "1,2,3", "--max-tokens", "5", "--temperature", "0", "--ignore-eos", "--timing"]
+            let arguments = ["generate", model, "--device", "cpu", "--ids", "1,2,3", "--max-tokens", "5", "--temperature", "0", "--timing"]
             let plain = try CommandLineRun(arguments), coded = try CommandLineRun(arguments + ["--kv-cache", "fp8"])
             #expect(plain.status == 0 && coded.status == 0, "\(coded.errors)")
             #expect(coded.errors.contains("rounded to fp8 and kept in fp32"))
             #expect(!plain.errors.contains("fp8"))
-            #expect(try CommandLineRun(["info", model, "--device", "cpu", "--kv-cache", "fp8"]).output.contains("a position in fp32, rounded to fp8"))
+            let info = try CommandLineRun(["info", model, "--device", "cpu", "--kv-cache", "fp8"])
+            #expect(info.output.contains("a position in fp32, rounded to fp8"))
         }
     }
 

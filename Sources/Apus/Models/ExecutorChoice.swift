@@ -42,7 +42,8 @@ struct ExecutorChoice {
         guard options.precision == .bfloat16 else {
             throw ApusError(.noDevice, "the precision \(options.precision.rawValue) is a GPU's, and the model would run on the CPU")
         }
-        return try CPUExecutor(spec: spec, weights: weights, threads: options.threads, precision: options.cpuPrecision, cacheFormat: options.cacheFormat)
+        return try CPUExecutor(
+            spec: spec, weights: weights, threads: options.threads, precision: options.cpuPrecision, cacheFormat: options.cacheFormat)
     }
 
     private func cuda(from first: Device) throws -> [any ModelExecutor] {
