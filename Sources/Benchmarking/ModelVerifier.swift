@@ -34,6 +34,8 @@ package struct ModelVerifier {
         if let device = executor as? CUDAExecutor {
             return try DeviceVerifier(model: model, device: device, seed: seed, fault: fault).run(report: report)
         }
+        // Sums in another order differ in their last bits, and a cache of codes makes a step of up to an eighth of that where a value lies between two.
+        let plainBound = executor.cacheFormat == .float8 ? 0.1 : 1e-3
         let lengths = [1, 2, 31, 32, 33, 127, 129].filter { $0 <= executor.spec.maximumPositions }
         if model.hasHead, !executor.spec.isBidirectional {
             for length in lengths {
@@ -48,7 +50,7 @@ package struct ModelVerifier {
                         isLowerBound: false))
                 try report(
                     Check(
-                        name: "prefill equals plain C, \(length) tokens", value: relativeError(whole, try plainLogits(ids)), bound: 1e-3,
+                        name: "prefill equals plain C, \(length) tokens", value: relativeError(whole, try plainLogits(ids)), bound: plainBound,
                         isLowerBound: false))
             }
         }

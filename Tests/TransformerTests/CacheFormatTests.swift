@@ -43,13 +43,12 @@ import Transformer
         let stepwise = try executor.makeSession()
         var last: [Float] = []
         for id in ids { last = try stepwise.extend([id]) }
-        // Sums of other length round otherwise, and here and there a code goes the other way.
-        #expect(relativeError(last, whole) < 0.1)
+        // The sums are the same to the last bit, or codes would go the other way here and there.
+        #expect(relativeError(last, whole) < 1e-4)
         let pieces = try executor.makeSession()
         _ = try pieces.extend(Array(ids.prefix(ids.count / 3)))
         _ = try pieces.extend(Array(ids[(ids.count / 3)..<ids.count - 1]))
-        #expect(try relativeError(pieces.extend([ids[ids.count - 1]]), whole) < 0.1)
-        #expect(last.indices.max { last[$0] < last[$1] } == whole.indices.max { whole[$0] < whole[$1] })
+        #expect(try relativeError(pieces.extend([ids[ids.count - 1]]), whole) < 1e-4)
     }
 
     @Test func aSessionGoesOnBehindRowsOfAnother() throws {
