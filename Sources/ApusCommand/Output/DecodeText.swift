@@ -21,7 +21,11 @@ enum DecodeText {
                 parts.append("a second copy of them, packed as \(device.decodeWeights.rawValue), \(Format.bytes(report.byteCount))")
             }
         }
-        return "tokens: \(mode); memory: " + (parts + [cache(model.executor, session)]).joined(separator: ", ")
+        parts.append(cache(model.executor, session))
+        if let device = model.executor as? CUDAExecutor, device.cacheRowByteCount > 0 {
+            parts.append("a layer's rows of it in bf16 \(Format.bytes(device.cacheRowByteCount))")
+        }
+        return "tokens: \(mode); memory: " + parts.joined(separator: ", ")
     }
 
     /// What a position of a text takes, and in which form.
