@@ -8,13 +8,16 @@ import Transformer
 /// differ in that much only lie further apart than in bf16. The reading is therefore held against the CPU behind the very same cache, and as closely
 /// as in bf16; the writing row by row.
 extension DeviceVerifier {
-    /// Norm of the difference over the norm of a layer's keys or values behind a text. Activations rounded to bf16 give 0.03 to 0.05; another head's
+    /// Norm of the difference over the norm of a layer's keys or values behind a text. Activations rounded to bf16 give 0.02 to 0.055; another head's
     /// factor, or rows one place off, 0.3 and more.
     static let cacheRowBound = 0.1
-    /// Likewise of logits, at any position, of two caches by the same rule; activations rounded to bf16 give 0.03 to 0.05, and hardly a KL of 1e-3.
+    /// Likewise of logits, at any position, of two caches by the same rule; activations rounded to bf16 give 0.01 to 0.06.
     static let cacheLogitBound = 0.15
-    /// Of one text in one piece and in several on the same GPU.
-    static let cachePieceBound = 0.1
+    /// Behind the same rows, where bf16 rounds the activations of single tokens too: their own rows differ then, which gives up to 0.017 behind 27 tokens.
+    /// The resident kernel, which does not round so, stays 10 times below the bound of bf16. One position of 27 that is another's gives 0.066.
+    static let cacheStepBound = 0.05
+    /// Of one text in one piece and in several on the same GPU: mostly none at all.
+    static let cachePieceBound = 0.05
     /// What the rounding may cost: KL in the mean of all positions, and the largest.
     static let cacheLossBounds = (mean: 0.02, largest: 0.1)
 
@@ -64,11 +67,12 @@ extension DeviceVerifier {
 
         let beside = try steps.makeSession(behind: passed)
         var logitErrors: [Double] = []
+        let stepBound = device.decodeForm?.isResident == true ? bounds.logits : max(bounds.logits, Self.cacheStepBound)
         for id in ids.suffix(Self.singleTokens) {
             logitErrors.append(Self.relativeError(try session.extend([id]), try beside.extend([id])))
         }
         try report(
-            .init(name: name + "logits behind the same rows", value: Self.worst(logitErrors), bound: bounds.logits, isLowerBound: false))
+            .init(name: name + "logits behind the same rows", value: Self.worst(logitErrors), bound: stepBound, isLowerBound: false))
         try report(
             .init(
                 name: name + "rows of single tokens", value: try rowError(cachedRows(session), steps, beside, from: prompt.count),
