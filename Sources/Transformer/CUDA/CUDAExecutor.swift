@@ -154,14 +154,13 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     }
 
     private func chooseEngine(draws: Bool) throws -> DecodeChoice {
-        guard cacheFormat == .bfloat16 else { return .layers("the cache lies in 8-bit codes") }
         guard fusion != .full else { return .layers("full fusion folds norms into the weights") }
         guard precision == .bfloat16 else { return .layers("the weights lie in 8-bit codes for prompts") }
         do {
             return .resident(
                 try DecodeEngine(
                     spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic, format: decodeWeights,
-                    draws: draws))
+                    cacheFormat: cacheFormat, draws: draws))
         } catch {
             guard decoding == .automatic, let reason = DecodeChoice.reason(for: error) else { throw error }
             return .layers(reason)
@@ -173,7 +172,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     package func decoding<Result>(by variant: DecodeVariant, _ body: () throws -> Result) throws -> Result {
         let made = try DecodeEngine(
             spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic || !variant.hasRing,
-            format: decodeWeights, variant: variant)
+            format: decodeWeights, cacheFormat: cacheFormat, variant: variant)
         let kept = engineLock.withLock {
             let kept = engine
             engine = .resident(made)
@@ -189,7 +188,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         let compilations = try variants.map { variant in
             let plan = try DecodePlan(
                 spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-                hasRing: path != .generic && variant.hasRing && context.isHopper(), format: decodeWeights, variant: variant)
+                hasRing: path != .generic && variant.hasRing && context.isHopper(), format: decodeWeights,
+                cacheFormat: cacheFormat, variant: variant)
             return CompilationAhead { [context] in
                 try context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture)
             }

@@ -144,6 +144,23 @@ import Transformer
         #expect(sampling { ($0.temperature, $0.topK) = (0, 65) }?.draw == DecodeSampling.Draw.likeliest.rawValue)
     }
 
+    @Test func aCacheOfCodesIsAConstantOfItsOwn() throws {
+        let spec = Self.cases[0].spec
+        func text(_ cacheFormat: KeyValueCacheFormat) throws -> String {
+            try DecodePlan(spec, multiprocessors: 132, sharedByteLimit: 232_448, hasRing: true, cacheFormat: cacheFormat).constants.header()
+        }
+        #expect(try !text(.bfloat16).contains("DECODE_CACHE"))
+        #expect(try text(.float8).contains("#define DECODE_CACHE 8\n"))
+        func rows(_ head: Int, _ format: KeyValueCacheFormat, slots: Int = 8) -> Int {
+            var spec = spec
+            spec.headDimension = head
+            return DecodePlan.boxRows(spec, cacheFormat: format, ringSlots: slots, chunkByteCount: 16_384)
+        }
+        #expect(rows(64, .bfloat16) == 32 && rows(128, .bfloat16) == 32 && rows(256, .bfloat16) == 32)
+        #expect(rows(64, .float8) == 0 && rows(128, .float8) == 32 && rows(256, .float8) == 32)
+        #expect(rows(128, .float8, slots: 0) == 0)
+    }
+
     @Test func faultsNameThePlace() {
         let fault = DecodeFault(4 | 12 << 8 | 77 << 16)
         #expect(fault.description == "the decode kernel gave up: block 77 waited for attended rows in layer 12")
@@ -157,10 +174,12 @@ import Transformer
     func compiles(_ one: Case) throws {
         let compiler = try #require(Self.compiler)
         for (name, limit) in [("sm_90a", 232_448), ("sm_80", 166_912)] {
-            func plan(_ format: DecodeWeightFormat, samples: Bool, positions: Int = 1) throws -> KernelConstants {
+            func plan(
+                _ format: DecodeWeightFormat, _ cacheFormat: KeyValueCacheFormat = .bfloat16, samples: Bool, positions: Int = 1
+            ) throws -> KernelConstants {
                 try DecodePlan(
-                    one.spec, multiprocessors: 132, sharedByteLimit: limit, hasRing: name == "sm_90a", format: format, samples: samples,
-                    positions: positions
+                    one.spec, multiprocessors: 132, sharedByteLimit: limit, hasRing: name == "sm_90a", format: format,
+                    cacheFormat: cacheFormat, samples: samples, positions: positions
                 ).constants
             }
             let isShort = ["Qwen3-0.6B", "Gemma3-270m"].contains(one.name)
@@ -172,11 +191,7 @@ import Transformer
                 }
                 // Of a cache of codes a few forms, in the room that the others take.
                 let coded = format == .float8 ? [] : one.name == "Qwen3-0.6B" ? (name == "sm_90a" ? [1, 4] : [1]) : one.name == "bundled" ? [1] : []
-                let codedForms = try coded.map { positions in
-                    var constants = try plan(format, samples: false, positions: positions)
-                    constants.define("DECODE_CACHE", 8)
-                    return (DecodePlan.kernelPath, constants)
-                }
+                let codedForms = try coded.map { (DecodePlan.kernelPath, try plan(format, .float8, samples: false, positions: $0)) }
                 let forms =
                     try guessing + codedForms + [
                         (DecodePlan.kernelPath, plan(format, samples: false)), (DecodePlan.packPath, plan(format, samples: false)),

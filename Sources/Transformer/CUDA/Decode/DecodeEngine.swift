@@ -35,6 +35,7 @@ final class DecodeEngine: @unchecked Sendable {
     /// Positions in a copy of cache rows to the ring; 0 without one.
     private let boxRows: Int
     private let format: DecodeWeightFormat
+    private let cacheFormat: KeyValueCacheFormat
     private let variant: DecodeVariant?
     /// [stepLimit] of token | (step + 1) << 32, then the stop word.
     private let mailbox: PinnedBuffer
@@ -52,27 +53,28 @@ final class DecodeEngine: @unchecked Sendable {
     /// - Throws: ``TransformerError`` with code `unsupportedModel` or `noHead`; ``CUDAError`` where memory is short.
     init(
         _ spec: TransformerSpec, weights: DeviceWeights, embeddingScale: Float, on context: OperatorContext, isGeneric: Bool,
-        format: DecodeWeightFormat, draws: Bool = false, variant: DecodeVariant? = nil
+        format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat = .bfloat16, draws: Bool = false, variant: DecodeVariant? = nil
     ) throws {
         let device = context.device
         let plan = try DecodePlan(
             spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, variant: variant)
+            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, variant: variant)
         self.variant = variant
         self.spec = spec
         self.context = context
         self.isGeneric = isGeneric
         self.format = format
+        self.cacheFormat = cacheFormat
         self.embeddingScale = embeddingScale
         source = weights
-        let drawing = draws ? DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format) : nil
+        let drawing = draws ? DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat) : nil
         let ahead = drawing.map { drawing in
             CompilationAhead { try context.compiler.compile(DecodePlan.kernelPath, constants: drawing.constants, for: context.architecture) }
         }
         let kernels = try DecodeKernels(plan, on: context)
         self.kernels = kernels
-        // boxRows of Span.cuh.
-        boxRows = plan.ringSlots > 0 ? min(32, kernels.sizes.chunkByteCount / (2 * spec.headDimension)) : 0
+        boxRows = DecodePlan.boxRows(
+            spec, cacheFormat: cacheFormat, ringSlots: plan.ringSlots, chunkByteCount: kernels.sizes.chunkByteCount)
         self.weights = try during("packing the weights for the decode kernel") {
             try DecodeWeights(weights, spec: spec, plan: plan, kernels: kernels, on: context)
         }
@@ -213,7 +215,7 @@ final class DecodeEngine: @unchecked Sendable {
 
     private func preparedSampler() throws -> DecodeSampler? {
         if let sampler { return sampler }
-        guard let plan = DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format) else {
+        guard let plan = DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat) else {
             sampler = .some(nil)
             return nil
         }
@@ -235,7 +237,8 @@ final class DecodeEngine: @unchecked Sendable {
                 if let known { return known }
                 continue
             }
-            let made = try DecodeSpeculator(spec, positions: positions, packed: kernels.sizes, on: context, isGeneric: isGeneric, format: format)
+            let made = try DecodeSpeculator(
+                spec, positions: positions, packed: kernels.sizes, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat)
             speculators[positions] = .some(made)
             formByteCount.withLock { $0 += made?.byteCount ?? 0 }
             if let made { return made }
@@ -290,6 +293,9 @@ final class DecodeEngine: @unchecked Sendable {
         guard cache.position + steps <= cache.capacity else {
             throw TransformerError(.contextExceeded, "\(cache.position + steps) positions exceed the cache's \(cache.capacity)")
         }
+        guard cache.format == cacheFormat else {
+            throw TransformerError(.invalidSpec, "the decode kernel reads a cache in \(cacheFormat.rawValue), not in \(cache.format.rawValue)")
+        }
         let stream = context.stream
         let addresses = try spec.layers.indices.flatMap { [try cache.keys(layer: $0).address.bits, try cache.values(layer: $0).address.bits] }
         try stream.upload(addresses, to: pointers.region)
@@ -308,6 +314,8 @@ final class DecodeEngine: @unchecked Sendable {
         arguments.infos = weights.infos.region.address
         arguments.inverseFrequencies = weights.inverseFrequencies.region.address
         arguments.cache = pointers.region.address
+        arguments.cacheExponents = try cache.exponents()?.address ?? DeviceAddress(bits: 0)
+        arguments.cacheCapacity = Int32(cache.capacity)
         arguments.exchange = area.address
         arguments.forced = forced.region.address
         arguments.chosen = chosen.region.address

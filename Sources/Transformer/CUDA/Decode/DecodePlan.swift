@@ -13,6 +13,8 @@ package struct DecodePlan: Sendable, Hashable {
     package let constants: KernelConstants
     /// What the packed matrices lie in.
     package let format: DecodeWeightFormat
+    /// What the cache that the kernel reads and continues lies in.
+    package let cacheFormat: KeyValueCacheFormat
     /// Bytes of a piece of the ring.
     package let chunkByteCount: Int
     /// The distinct rotary embeddings of the layers: the rows of the kernel's table of inverse frequencies.
@@ -47,13 +49,14 @@ package struct DecodePlan: Sendable, Hashable {
     ///   - sharedByteLimit: dynamic shared memory that a block may have.
     ///   - hasRing: weights through shared memory, on compute capability 9.0 only.
     ///   - format: of the packed matrices.
+    ///   - cacheFormat: of the cache.
     ///   - samples: the form that draws tokens, which keeps logits in shared memory.
     ///   - positions: of a step at most; 2 or 4 is the form that guesses.
     ///   - variant: constants of its own in place of the plan's.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` for a shape with an ``obstacle(_:)`` or a GPU that is too small.
     package init(
         _ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool, format: DecodeWeightFormat = .bfloat16,
-        samples: Bool = false, positions: Int = 1, variant: DecodeVariant? = nil
+        cacheFormat: KeyValueCacheFormat = .bfloat16, samples: Bool = false, positions: Int = 1, variant: DecodeVariant? = nil
     ) throws {
         if let obstacle = Self.obstacle(spec) {
             throw TransformerError(.unsupportedModel, "the decode kernel does not compute this model: \(obstacle)")
@@ -67,6 +70,7 @@ package struct DecodePlan: Sendable, Hashable {
         self.members = members
         blocks = members * g
         self.format = format
+        self.cacheFormat = cacheFormat
         let fragments = Self.chunkFragments(spec, members: members, format: format)
         chunkByteCount = Self.warps * fragments * 32 * format.bits
         let bound =
@@ -94,11 +98,20 @@ package struct DecodePlan: Sendable, Hashable {
             ("SANDWICH", spec.normPlacement == .sandwich ? 1 : 0), ("ACTIVATION", spec.activation.kernelNumber),
         ]
         for (name, value) in sizes { constants.define("DECODE_" + name, value) }
+        // Defined where it is not the default, so that what is compiled without it is the same file in the compiler's cache as ever.
+        if cacheFormat == .float8 { constants.define("DECODE_CACHE", 8) }
         if positions > 1 { constants.define("DECODE_POSITIONS", positions) }
         constants.define("DECODE_EPSILON", "\(spec.normEpsilon)f")
         constants.define("DECODE_SCALE", "\(spec.attentionScale)f")
         for (name, value) in variant?.constants(spec, ringSlots: ringSlots) ?? [:] { constants.define(name, value) }
         self.constants = constants
+    }
+
+    /// Positions in a copy of the cache's rows to the ring, as Span.cuh has it; 0 where they do not go through it.
+    package static func boxRows(_ spec: TransformerSpec, cacheFormat: KeyValueCacheFormat, ringSlots: Int, chunkByteCount: Int) -> Int {
+        let rowByteCount = spec.headDimension * (cacheFormat == .float8 ? 1 : 2)
+        guard ringSlots > 0, rowByteCount >= 128 else { return 0 }
+        return min(32, chunkByteCount / rowByteCount)
     }
 
     /// `[ropeKinds, D / 2]`, the same numbers as the CPU executor's tables are made of; zeros where there is no second kind.

@@ -12,11 +12,13 @@ final class DecodeSampler {
     var byteCount: Int { exchange.byteCount + uniform.byteCount + counts.byteCount }
 
     /// What the form is compiled for; nil where the GPU's shared memory does not hold it.
-    static func plan(_ spec: TransformerSpec, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat) -> DecodePlan? {
+    static func plan(
+        _ spec: TransformerSpec, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat
+    ) -> DecodePlan? {
         let device = context.device
         return try? DecodePlan(
             spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, samples: true)
+            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, samples: true)
     }
 
     /// - Parameter sizes: of the other form, whose weights are packed.

@@ -15,13 +15,14 @@ final class DecodeSpeculator {
 
     /// Compiles the form for a step of so many positions; nil where the GPU's shared memory does not hold it.
     init?(
-        _ spec: TransformerSpec, positions: Int, packed: DecodeSizes, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat
+        _ spec: TransformerSpec, positions: Int, packed: DecodeSizes, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat,
+        cacheFormat: KeyValueCacheFormat
     ) throws {
         let device = context.device
         guard
             let plan = try? DecodePlan(
                 spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-                hasRing: !isGeneric && device.computeCapability.major == 9, format: format, positions: positions)
+                hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, positions: positions)
         else { return nil }
         let module = try Module(
             context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture), in: context.context)
