@@ -10,7 +10,8 @@
 // warp streams Q tiles and a ring of ATTENTION_STAGES K and V blocks of ATTENTION_KEYS keys; each consumer warpgroup computes
 // S = Q K^T into registers, softmaxes while the next S and the last O += P V run, and P goes to the tensor cores from
 // registers. Warpgroups run free of each other, so the exponentials of one hide behind the products of the other (taking turns
-// at named barriers lost 2 to 20 %). Blocks of keys go from the last to the first. The grid is persistent and the host deals the tiles: in order of
+// at named barriers lost 2 to 20 %). Blocks of keys go from the last to the first, and a warpgroup
+// passes over those that none of its rows see. The grid is persistent and the host deals the tiles: in order of
 // falling length and position, KV heads innermost (neighbours share pages of memory and K and V in L2), each to the block with
 // the least to do so far. Block b works through entries starts[b] .. starts[b + 1] - 1 of its list.
 //
@@ -67,11 +68,11 @@
 #ifndef ATTENTION_QUERY_REGISTERS  // 1: Q moves from its tile into registers, which frees the tile and half of S's operand reads
 #define ATTENTION_QUERY_REGISTERS 0
 #endif
-#ifndef ATTENTION_EARLY  // 1: the next tile's first S runs behind this tile's epilogue; wants Q in registers or two Q tiles
-#define ATTENTION_EARLY 0
-#endif
 #ifndef ATTENTION_ORDERED  // 1: a softmax runs beside the product of the values before it, see afterSums
 #define ATTENTION_ORDERED 0
+#endif
+#ifndef ATTENTION_SERIAL  // 1: one product at a time in a warpgroup, so that scores and probabilities share registers; the others fill the gaps
+#define ATTENTION_SERIAL 0
 #endif
 #ifndef ATTENTION_STREAM  // 1: O is larger than L2, and its lines are the first to leave; for ATTENTION_STAGING 1
 #define ATTENTION_STREAM 0
@@ -94,16 +95,14 @@ constexpr int pieces = head / 64;  // 128-byte column pieces
 constexpr u32 queryPiece = rows * 128, keyPiece = keys * 128;
 constexpr u32 queryBytes = pieces * queryPiece, keyBytes = pieces * keyPiece;
 constexpr u32 queryLoaded = pieces * tokensPerTile * group * 128;
-constexpr bool early = ATTENTION_EARLY;
-static_assert(!early || ATTENTION_QUERY_REGISTERS || queryBuffers > 1, "the next Q must be able to arrive");
 constexpr float maximumSlack = 8.0f;
-static_assert(ATTENTION_BLOCKS == 1 || (ATTENTION_BLOCKS == 2 && consumers == 1), "registers for two small blocks");
-static_assert(cluster == 1 || (cluster == 2 && consumers == 2 && !early && ATTENTION_BLOCKS == 1), "clusters of two blocks of two warpgroups");
+static_assert(ATTENTION_BLOCKS == 1 || (ATTENTION_BLOCKS == 2 && consumers <= 2), "registers for two small blocks");
+static_assert(cluster == 1 || (cluster == 2 && consumers == 2 && ATTENTION_BLOCKS == 1), "clusters of two blocks of two warpgroups");
 static_assert(keys % 16 == 0 && head % 64 == 0 && head <= 256, "whole products");
 
 struct Work {  // six 32-bit integers
     int query;       // first token of the tile
-    int queryEnd;    // end of its sequence, as a token
+    int queryEnd;    // end of the tile, as a token; of the pair of tiles in a cluster
     int key;         // first key of the sequence, as a token
     int keyCount;    // keys of the sequence
     int position;    // of the first query, counted in keys of the sequence
@@ -116,12 +115,12 @@ struct Range {
     bool empty;
     static __device__ __forceinline__ Range make(const Work& w, int left, int right) {
         const int lastPosition = w.position + min(tokensPerTile * cluster, w.queryEnd - w.query) - 1;
-        const i64 end = min(static_cast<i64>(w.keyCount), static_cast<i64>(lastPosition) + right + 1);
-        const i64 begin = max(static_cast<i64>(0), static_cast<i64>(w.position) - left);
+        const int end = min(w.keyCount, lastPosition + right + 1);
+        const int begin = max(0, w.position - left);
         Range r;
         r.empty = end <= begin;
-        r.first = static_cast<int>(begin) / keys;
-        r.last = r.empty ? r.first - 1 : (static_cast<int>(end) - 1) / keys;
+        r.first = begin / keys;
+        r.last = r.empty ? r.first - 1 : (end - 1) / keys;
         return r;
     }
 };
@@ -220,7 +219,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 if (++described > queryBuffers) described = 0;
                 storeShared16(slot, {static_cast<u32>(w.query + offset), static_cast<u32>(w.queryEnd), static_cast<u32>(w.keyCount),
                                      static_cast<u32>(w.position + offset)});
-                storeShared8(slot + 16, w.kvHead, offset);
+                storeShared16(slot + 16, {static_cast<u32>(w.kvHead), static_cast<u32>(offset), static_cast<u32>(range.first), static_cast<u32>(range.last)});
                 if (range.empty || (cluster > 1 && w.query + offset >= w.queryEnd)) {
                     barrierArrive(queryFull(q.index));
                 } else {
@@ -240,10 +239,12 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         }
     } else {
         if constexpr (consumers == 1) registersGrow<(ATTENTION_BLOCKS == 2 ? 232 : 240)>();
-        if constexpr (consumers == 2) registersGrow<(cluster > 1 ? 224 : 240)>();
+        if constexpr (consumers == 2) registersGrow<(ATTENTION_BLOCKS == 2 ? 104 : cluster > 1 ? 224 : 240)>();
         if constexpr (consumers == 3) registersGrow<160>();
-        const int self = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
+        // The same in all lanes of a warp, and said so: descriptors then stay in uniform registers.
+        const int self = __shfl_sync(0xffffffffu, warpgroup - 1, 0), warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
         const int firstRow = self * 64 + warp * 16 + lane / 4;  // this thread's rows: firstRow and firstRow + 8
+        const int firstToken = self * 64 / group, lastToken = min((self * 64 + 63) / group, tokensPerTile - 1);  // of this warpgroup, in the tile
         const float scaleLog2 = scale * log2E;
         const auto release = [&](u32 barrier) {  // of a ring: to all who write into it
             if constexpr (cluster > 1) {
@@ -254,12 +255,10 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         };
         Slot q, k, v;
         u32 described = 0;
-        Work w;
-        Range range;  // the blocks of keys that come
-        int last;     // the last of them that is for this block; below range.first: none
-        int lowest[2], limit[2];  // visible keys of the thread's two rows: lowest .. limit - 1
-        int clearFrom, clearTo;   // blocks inside are seen whole by every row and need no mask
-        u32 qTile;
+        u32 tile;  // its description
+        int firstBlock, topBlock;  // of keys: those that come
+        int lastBlock;             // the last that this warpgroup's rows see; below firstBlock: none
+        int clearFrom, clearTo;    // keys that every row sees: blocks inside need no mask
         float o[head / 2], s[keys / 2];
         u32 p[keys / 16][4], qFragments[ATTENTION_QUERY_REGISTERS ? head / 16 : 1][4];
 
@@ -269,31 +268,18 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         };
         const auto take = [&] {  // the next tile: what it is, and Q
             barrierWait(queryFull(q.index), q.phase);
-            const u32 slot = workSlots + 32 * described;
+            tile = workSlots + 32 * described;
             if (++described > queryBuffers) described = 0;
-            const Vec4 a = loadShared16(slot);
-            const Vec2 b = loadShared8(slot + 16);
-            w = {static_cast<int>(a.x), static_cast<int>(a.y), 0, static_cast<int>(a.z), static_cast<int>(a.w), static_cast<int>(b.x)};
-            if constexpr (cluster > 1) {
-                const int offset = static_cast<int>(b.y);
-                range = Range::make({w.query - offset, w.queryEnd, 0, w.keyCount, w.position - offset, 0}, left, right);
-                const i64 seen = min(static_cast<i64>(w.keyCount), static_cast<i64>(w.position) + tokensPerTile + right);
-                last = range.empty || w.query >= w.queryEnd ? range.first - 1
-                                                            : max(range.first, min(range.last, (static_cast<int>(max(seen, static_cast<i64>(1))) - 1) / keys));
-            } else {
-                range = Range::make(w, left, right);
-                last = range.last;
-            }
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const int position = w.position + (firstRow + 8 * half) / group;
-                limit[half] = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(position) + right + 1));
-                lowest[half] = static_cast<int>(max(static_cast<i64>(0), static_cast<i64>(position) - left));
-            }
-            clearFrom = static_cast<int>(max(static_cast<i64>(0), static_cast<i64>(w.position) + tokensPerTile - 1 - left));
-            clearTo = static_cast<int>(min(static_cast<i64>(w.keyCount), static_cast<i64>(w.position) + right + 1));
-            qTile = queries + q.index * queryBytes + self * 64 * 128;
-            if (ATTENTION_QUERY_REGISTERS && last >= range.first) {
+            const Vec4 a = loadShared16(tile), b = loadShared16(tile + 16);
+            const int own = static_cast<int>(a.y - a.x), keyCount = static_cast<int>(a.z), position = static_cast<int>(a.w);
+            firstBlock = static_cast<int>(b.z);
+            topBlock = static_cast<int>(b.w);
+            const int seen = min(keyCount, position + min(lastToken, own - 1) + right + 1), last = (max(seen, 1) - 1) / keys;
+            lastBlock = topBlock < firstBlock || firstToken >= own ? firstBlock - 1 : max(firstBlock, min(topBlock, last));
+            clearFrom = max(0, position + lastToken - left);
+            clearTo = min(keyCount, position + firstToken + right + 1);
+            if (ATTENTION_QUERY_REGISTERS && lastBlock >= firstBlock) {
+                const u32 qTile = queries + q.index * queryBytes + self * 64 * 128;
 #pragma unroll
                 for (int kk = 0; kk < head / 16; ++kk)
                     loadMatrix4(qFragments[ATTENTION_QUERY_REGISTERS ? kk : 0],
@@ -305,7 +291,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
         };
         const auto scores = [&] {  // S = Q K^T, issued
             barrierWait(keyFull(k.index), k.phase);
-            u32 kTile = keyRing + k.index * keyBytes, qBase = qTile;
+            u32 kTile = keyRing + k.index * keyBytes, qBase = queries + q.index * queryBytes + self * 64 * 128;
             opaque(kTile);
             opaque(qBase);
             const u64 a = descriptorKMajor(qBase), b = descriptorKMajor(kTile);
@@ -345,27 +331,34 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
 
         // Lanes 8 i .. 8 i + 7 store row i + 4 r of the warp's 16 in round r, 16 bytes each.
         const int storeRow = self * 64 + warp * 16 + lane / 8;
-        const auto outputRow = [&](const Work& tile, int round, bool& valid) {
+        struct Place {
+            int query, queryEnd, kvHead;
+        };
+        const auto place = [&](u32 tile) -> Place {
+            const Vec2 a = loadShared8(tile);
+            return {static_cast<int>(a.x), static_cast<int>(a.y), static_cast<int>(loadShared8(tile + 16).x)};
+        };
+        const auto outputRow = [&](const Place& tile, int round, bool& valid) {
             const int row = storeRow + 4 * round, token = tile.query + row / group;
             valid = row < tokensPerTile * group && token < tile.queryEnd;
             return static_cast<u16*>(out) + token * outStride + static_cast<i64>(tile.kvHead * group + row % group) * head + (lane % 8) * 8;
         };
-        const auto storeLogSum = [&](const Work& tile, int half, float value) {
+        const auto storeLogSum = [&](const Place& tile, int half, float value) {
             const int row = firstRow + 8 * half, token = tile.query + row / group;
             if (logSumExp && lane % 4 == 0 && row < tokensPerTile * group && token < tile.queryEnd)
                 logSumExp[static_cast<i64>(tile.kvHead * group + row % group) * tokens + token] = value;
         };
-        const auto storeEmpty = [&](const Work& tile) {
+        const auto storeEmpty = [&](const Place& tile) {
 #pragma unroll 1
             for (int i = 0; i < 4 * pieces; ++i) {
                 bool valid;
                 u16* address = outputRow(tile, i % 4, valid) + i / 4 * 64;
-                if (valid) *reinterpret_cast<Vec4*>(address) = {0, 0, 0, 0};
+                if (valid) store16(address, {0, 0, 0, 0});
             }
             storeLogSum(tile, 0, -INFINITY_F);
             storeLogSum(tile, 1, -INFINITY_F);
         };
-        const auto store = [&](const Work& tile, const float (&largest)[2], const float (&sum)[2]) {
+        const auto store = [&](const Place& tile, const float (&largest)[2], const float (&sum)[2]) {
             float inverse[2];
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
@@ -394,7 +387,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                         const Vec4 data = loadShared16(staging + swizzled<128>(i * 4 + lane / 8, lane % 8));
                         if (!valid[i]) continue;
                         if (ATTENTION_STREAM) storeStreaming16(address[i] + piece * 64, data);
-                        else *reinterpret_cast<Vec4*>(address[i] + piece * 64) = data;
+                        else store16(address[i] + piece * 64, data);
                     }
                     __syncwarp();
                 }
@@ -423,13 +416,12 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                         const u32 gotLow = __shfl_xor_sync(0xffffffffu, upper ? lowA : lowB, 2);
                         const u32 gotHigh = __shfl_xor_sync(0xffffffffu, upper ? highA : highB, 2);
                         const Vec4 data = upper ? Vec4{gotLow, gotHigh, keepLow, keepHigh} : Vec4{keepLow, keepHigh, gotLow, gotHigh};
-                        if (valid) *reinterpret_cast<Vec4*>(address + four * 32) = data;
+                        if (valid) store16(address + four * 32, data);
                     }
                 }
             }
         };
 
-        bool ready = false;  // S of the first block has been computed already
         if (first < end) take();
         for (int index = first; index < end; ++index) {
             const bool more = index + 1 < end;
@@ -440,25 +432,44 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             const auto softmax = [&](int block, float (&factor)[2]) {
                 const int base = block * keys;
                 if (base < clearFrom || base + keys > clearTo) {
+                    const Vec2 a = loadShared8(tile + 8);
+                    int limit[2], lowest[2];
+#pragma unroll
+                    for (int half = 0; half < 2; ++half) {
+                        const int position = static_cast<int>(a.y) + (firstRow + 8 * half) / group;
+                        limit[half] = min(static_cast<int>(a.x), position + right + 1);
+                        lowest[half] = max(0, position - left);
+                    }
 #pragma unroll
                     for (int i = 0; i < keys / 2; ++i) {
                         const int column = base + 8 * (i / 4) + 2 * (lane % 4) + i % 2, half = (i / 2) % 2;
                         if (column < lowest[half] || column >= limit[half]) s[i] = -INFINITY_F;
                     }
                 }
+                float m[2] = {s[0], s[2]};
                 bool grown = false;
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
-                    float m = largest[half];
 #pragma unroll
-                    for (int i = 0; i < keys / 2; i += 4) m = fmaxf(m, fmaxf(s[i + 2 * half], s[i + 2 * half + 1]));
-                    m = groupMax<4>(m);
-                    const bool moves = (m - largest[half]) * scaleLog2 > maximumSlack;
-                    m = moves ? m : largest[half];
-                    const float shift = m == -INFINITY_F ? 0.0f : m * scaleLog2;
-                    factor[half] = moves ? exp2Fast(largest[half] * scaleLog2 - shift) : 1.0f;
-                    largest[half] = m;
-                    grown |= moves;
+                    for (int i = 0; i < keys / 2; i += 4) m[half] = fmaxf(m[half], fmaxf(s[i + 2 * half], s[i + 2 * half + 1]));
+                    grown |= (m[half] - largest[half]) * scaleLog2 > maximumSlack;
+                    factor[half] = 1.0f;
+                }
+                // Only then do the threads of a row tell each other.
+                grown = __any_sync(0xffffffffu, grown);
+                if (grown) {
+#pragma unroll
+                    for (int half = 0; half < 2; ++half) {
+                        m[half] = groupMax<4>(m[half]);
+                        if ((m[half] - largest[half]) * scaleLog2 > maximumSlack) {
+                            factor[half] = exp2Fast((largest[half] - m[half]) * scaleLog2);
+                            largest[half] = m[half];
+                        }
+                    }
+                }
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const float shift = largest[half] == -INFINITY_F ? 0.0f : largest[half] * scaleLog2;
                     float add = 0.0f;
 #pragma unroll
                     for (int i = 0; i < keys / 2; i += 4) {
@@ -468,7 +479,7 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                     }
                     sum[half] = sum[half] * factor[half] + add;
                 }
-                return __any_sync(0xffffffffu, grown);
+                return grown;
             };
             const auto toFragments = [&] {
 #pragma unroll
@@ -478,17 +489,17 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
             };
             // V rows behind the sequence's end belong to a neighbour; zero times its NaN would be NaN.
             const auto clearTail = [&](int block) {
-                const int valid = w.keyCount - block * keys;
+                const int valid = static_cast<int>(loadShared8(tile + 8).x) - block * keys;
                 if (valid >= keys) return;
                 barrierWait(valueFull(v.index), v.phase);
-                for (int unit = threadIdx.x - 128 + valid * 8; unit < keys * 8; unit += 128 * consumers)
+                for (int unit = threadIdx.x % 128 + valid * 8; unit < keys * 8; unit += 128)
 #pragma unroll
                     for (int piece = 0; piece < pieces; ++piece)
                         storeShared16(valueRing + v.index * keyBytes + piece * keyPiece + unit * 16, {0, 0, 0, 0});
                 fenceToAsyncProxy();
-                namedSync(8, 128 * consumers);
+                namedSync(8 + self, 128);
             };
-            // A block of keys that is for the other block of the cluster only.
+            // A block of keys that only other warpgroups' rows see.
             const auto skip = [&](Slot& slot, u32 full, u32 empty) {
                 barrierWait(full + 8 * slot.index, slot.phase);
                 __syncwarp();
@@ -496,35 +507,43 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 slot.advance<stages>();
             };
 
-            if (last < range.first) {
-                for (int block = range.last; cluster > 1 && block >= range.first; --block) {
+            if (lastBlock < firstBlock) {
+                for (int block = topBlock; block >= firstBlock; --block) {
                     skip(k, keyFull(0), keyEmpty(0));
                     skip(v, valueFull(0), valueEmpty(0));
                 }
-                storeEmpty(w);
+                storeEmpty(place(tile));
                 releaseQuery();
                 if (more) take();
                 continue;
             }
-            for (int block = range.last; cluster > 1 && block > last; --block) skip(k, keyFull(0), keyEmpty(0));
-            if (!ready) {
-                scores();
-                mmaWait<0>();
-            }
+            for (int block = topBlock; block > lastBlock; --block) skip(k, keyFull(0), keyEmpty(0));
+            scores();
+            mmaWait<0>();
             haveScores();
-            softmax(last, factor);
+            softmax(lastBlock, factor);
             toFragments();
-            clearTail(range.last);
-            for (int block = range.last; cluster > 1 && block > last; --block) skip(v, valueFull(0), valueEmpty(0));
-            for (int block = last - 1; block >= range.first; --block) {
-                scores();
-                values(block < last - 1);
-                mmaWait<1>();
+            for (int block = topBlock; block > lastBlock; --block) skip(v, valueFull(0), valueEmpty(0));
+            clearTail(lastBlock);
+            for (int block = lastBlock - 1; block >= firstBlock; --block) {
+                if constexpr (ATTENTION_SERIAL) {
+                    values(block < lastBlock - 1);
+                    mmaWait<0>();
+                    haveValues();
+                    scores();
+                    mmaWait<0>();
+                } else {
+                    scores();
+                    values(block < lastBlock - 1);
+                    mmaWait<1>();
+                }
                 haveScores();
                 const bool rescale = softmax(block, factor);
-                if (ATTENTION_ORDERED) afterSums(sum, workSlots);
-                mmaWait<0>();
-                haveValues();
+                if constexpr (!ATTENTION_SERIAL) {
+                    if (ATTENTION_ORDERED) afterSums(sum, workSlots);
+                    mmaWait<0>();
+                    haveValues();
+                }
                 if (rescale) {
 #pragma unroll
                     for (int i = 0; i < head / 2; ++i) o[i] *= factor[(i / 2) % 2];
@@ -532,25 +551,11 @@ apus_attention_hopper(const __grid_constant__ TensorMap mapQ, const __grid_const
                 toFragments();
             }
             if (!ATTENTION_QUERY_REGISTERS) releaseQuery();
-            values(range.first < last);
-            const Work done = w;
-            if (early && more) take();
-            // Each branch ends with nothing in flight: ptxas serialises all products if accumulators in flight meet at a join.
-            if (early && more && !range.empty) {
-                scores();
-                mmaWait<1>();
-                haveValues();
-                store(done, largest, sum);
-                mmaWait<0>();
-                pin(s);
-                ready = true;
-            } else {
-                mmaWait<0>();
-                haveValues();
-                store(done, largest, sum);
-                if (!early && more) take();
-                ready = false;
-            }
+            values(firstBlock < lastBlock);
+            mmaWait<0>();
+            haveValues();
+            store(place(tile), largest, sum);
+            if (more) take();
         }
     }
     if (cluster > 1) clusterSync();  // no block leaves while the other may still write to it

@@ -335,7 +335,8 @@ apus_gemm_hopper(const __grid_constant__ TensorMap mapA, const __grid_constant__
     } else {
         if constexpr (consumers == 2) registersGrow<(wide ? 240 : 232)>();
         if constexpr (consumers == 3) registersGrow<160>();
-        const int group = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
+        // The same in all lanes of a warp, and said so: what follows from it, descriptors too, then stays in uniform registers.
+        const int group = __shfl_sync(0xffffffffu, warpgroup - 1, 0), warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
         const Arguments arguments{c, rowScale, columnScale, bias, statistics, m, n, GEMM_GATED ? n / 2 : n, ceilDivide(n, tileN), rowStride
 #if GEMM_FUSED
                                   , headWeights, frequencies, positions, eps, 1.0f / kTotal

@@ -170,7 +170,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) apus_layer_hopper(const __g
         }
     } else {
         registersGrow<232>();
-        const int group = warpgroup - 1, warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
+        // The same in all lanes of a warp, and said so: what follows from it, descriptors too, then stays in uniform registers.
+        const int group = __shfl_sync(0xffffffffu, warpgroup - 1, 0), warp = (threadIdx.x / 32) % 4, lane = threadIdx.x % 32;
         Consumer consumer{maps, arguments, slots, full, empty, weights + group * tileC * 4, constants,
                           factors + 512 * group, factorsOf(group), 0, stagingOf(group), group, warp, lane};
         Ring ring;

@@ -51,15 +51,17 @@ package struct AttentionPlan {
         for sequence in sequences(problem) where range.contains(sequence.keys) {
             if held > 0, held + sequence.keys * tokenByteCount > cacheByteCount { flush() }
             held += sequence.keys * tokenByteCount
-            for first in stride(from: 0, to: sequence.queries, by: tokensPerTile).reversed() {
+            // From the end, so that a tile that is not full is the one with the fewest keys.
+            for last in stride(from: sequence.queries, to: 0, by: -tokensPerTile) {
+                let first = max(0, last - tokensPerTile)
                 let position = first + sequence.keys - sequence.queries
-                let last = position + min(tokensPerTile, sequence.queries - first) - 1
+                let lastPosition = position + last - first - 1
                 let begin = max(0, position - problem.mask.reach.left)
-                let end = min(sequence.keys, last + problem.mask.reach.right + 1)
+                let end = min(sequence.keys, lastPosition + problem.mask.reach.right + 1)
                 let steps = end <= begin ? 0 : (end - 1) / keysPerBlock - begin / keysPerBlock + 1
                 for head in 0..<problem.keyHeads {
                     let numbers = (
-                        Int32(sequence.firstQuery + first), Int32(sequence.firstQuery + sequence.queries), Int32(sequence.firstKey),
+                        Int32(sequence.firstQuery + first), Int32(sequence.firstQuery + last), Int32(sequence.firstKey),
                         Int32(sequence.keys), Int32(position), Int32(head)
                     )
                     // What a tile costs besides its steps is about two of them.

@@ -19,6 +19,10 @@ package struct HopperAttentionVariant: KernelVariant {
     var hasStaging = true
     /// The queries move into registers, which frees their memory early.
     var hasQueryInRegisters = false
+    /// Blocks of the grid that share a multiprocessor.
+    var residents = 1
+    /// One product at a time in a warpgroup: scores and probabilities share registers.
+    var isSerial = false
     /// The softmax of a block ends before the product of the values before it is waited for.
     var isOrdered = true
     /// The result is larger than L2, and its lines are the first to leave it.
@@ -50,16 +54,23 @@ package struct HopperAttentionVariant: KernelVariant {
                 consumers = 3
                 queryBuffers = 2
             } else {
-                hasQueryInRegisters = true
+                // Two blocks of two warpgroups a multiprocessor: four of them fill each other's gaps.
+                residents = 2
+                isSerial = true
+                keys = 64
                 stages = 3
-                queryBuffers = 3
+                queryBuffers = 2
             }
         default:
-            hasQueryInRegisters = true
-            if longest <= 1024 {
-                keys = 64
+            keys = 64
+            queryBuffers = 2
+            if longest > 256 {
+                // Three warpgroups fill the tensor cores better than two; their registers hold no queries.
+                consumers = 3
+                stages = 3
+            } else {
+                hasQueryInRegisters = true
                 stages = 4
-                queryBuffers = 2
                 if longest <= 128, !isAlone, problem.fills(rows / problem.group) {
                     cluster = 2
                     stages = 3
@@ -103,9 +114,9 @@ package struct HopperAttentionVariant: KernelVariant {
         KernelConstants([
             "ATTENTION_HEAD": head, "ATTENTION_GROUP": group, "ATTENTION_CONSUMERS": consumers, "ATTENTION_KEYS": keys,
             "ATTENTION_STAGES": stages, "ATTENTION_QUERY_BUFFERS": queryBuffers, "ATTENTION_TYPE": dtype.kernelNumber,
-            "ATTENTION_STAGING": hasStaging ? 1 : 0,
+            "ATTENTION_STAGING": hasStaging ? 1 : 0, "ATTENTION_SERIAL": isSerial ? 1 : 0,
             "ATTENTION_QUERY_REGISTERS": hasQueryInRegisters ? 1 : 0, "ATTENTION_ORDERED": isOrdered ? 1 : 0, "ATTENTION_STREAM": isStreaming ? 1 : 0,
-            "ATTENTION_EARLY": 0, "ATTENTION_BLOCKS": 1, "ATTENTION_CLUSTER": cluster,
+            "ATTENTION_BLOCKS": residents, "ATTENTION_CLUSTER": cluster,
         ])
     }
 }

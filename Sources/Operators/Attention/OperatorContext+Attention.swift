@@ -80,8 +80,8 @@ extension OperatorContext {
     ) throws(OperatorError) {
         let loaded = try hopperAttentions.kernel(variant, in: self)
         let tables = try tables(
-            problem, tokensPerTile: variant.tokensPerTile, keysPerBlock: variant.keys, blocks: device.multiprocessorCount / variant.cluster,
-            range: range)
+            problem, tokensPerTile: variant.tokensPerTile, keysPerBlock: variant.keys,
+            blocks: device.multiprocessorCount * variant.residents / variant.cluster, range: range)
         // Another thread may push the plan out of the cache meanwhile.
         defer { extendLifetime(tables) }
         let size = problem.dtype.byteCount
