@@ -188,16 +188,30 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
     float largest = nothing, sum = 0.0f, out[CacheTile::blocks][CacheTile::steps][4] = {};
     int scale = 0;  // largest exponent of a value
     int round = span.from;
+    constexpr bool keepsQueries = hasCachedCodes && throughRing && headSize <= 128;
+    Vec4 queries[keepsQueries ? headSize / 32 : 1];
+    if constexpr (keepsQueries) {
+#pragma unroll
+        for (int i = 0; i < headSize / 32; ++i) {
+            queries[i] = {0, 0, 0, 0};
+            if (row < 2 * headsPerGroup) queries[i] = *reinterpret_cast<const Vec4*>(shared.queries[row / 2][row % 2] + lane % 4 * 8 + i * 32);
+        }
+    }
+    if (hasCachedCodes && throughRing) tile.zero();
     const auto step = [&](int first) {
         if (position - first < tileRows) tile.insert(shared.key, shared.value, position - first);
         if (throughRing && position - 1 - first < tileRows && position > first)
             tile.template insert<false>(shared.lastKey, shared.lastValue, position - 1 - first);
         const CacheFactors factors(tile);
-        float scores[2][4] = {};
+        float grow = 1.0f, lowWeight = 1.0f, highWeight = 1.0f;  // of the sums, for the exponent that they have; of codes
+        if constexpr (hasCachedCodes)
+            grow = factors.weights(lowWeight, highWeight, scale, __reduce_max_sync(0xffffffffu, factors.mostValue(first, span.to)));
+        float scores[CacheTile::chains][4] = {};
 #pragma unroll
         for (int i = 0; i < headSize / 32; ++i) {
             Vec4 q = {0, 0, 0, 0};
-            if (row < 2 * headsPerGroup) q = *reinterpret_cast<const Vec4*>(shared.queries[row / 2][row % 2] + lane % 4 * 8 + i * 32);
+            if constexpr (keepsQueries) q = queries[i];
+            else if (row < 2 * headsPerGroup) q = *reinterpret_cast<const Vec4*>(shared.queries[row / 2][row % 2] + lane % 4 * 8 + i * 32);
             tile.multiplyKeys(scores, i, q);
         }
         const int next = first + blockRows;
@@ -222,8 +236,7 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
         largest = most;
         low = exp2Fast(low - most), high = exp2Fast(high - most);
         sum = isLong ? sum * fade + (low + high) : low + high;
-        float grow = 1.0f;  // of the sums, for the exponent that they have
-        if constexpr (hasCachedCodes) grow = factors.weigh(low, high, scale, __reduce_max_sync(0xffffffffu, factors.mostValue(first, span.to)));
+        if constexpr (hasCachedCodes) low *= lowWeight, high *= highWeight;
         const Vec2 p = weightColumns(low, high, head * 8 + row / 2, tile);
 #pragma unroll
         for (int i = 0; i < CacheTile::blocks; ++i)

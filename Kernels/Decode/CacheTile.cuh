@@ -1,15 +1,6 @@
-// Rows of the cache: how they are kept, and a warp's tile of 16 of them as operands of mma.
-//
-// A row is the D elements of one position and key-value head, keys or values: bf16 or, with DECODE_CACHE 8, E4M3 codes times a factor 2^(e - 127)
-// of the row, e the least with max |x| / factor <= 448, from 1 to 254; 127 for a row of zeros. A row with NaN or infinity has codes of NaN.
-// The token's own row is coded before anything attends to it.
-//
-// Codes become f16, which holds each of them, on the way into mma; what they meet is f16 in two columns, as the weights' vector is. A key's factor
-// is put to its score. A value's is put to its probability as 2^(e - E + 15), E the largest exponent that the warp has met, whose 2^(E - 142) is put
-// to the sums: so the column is at most 2^15, and of a row with a factor 2^-d of the largest a probability keeps 22 bits down to 2^(d - 29).
+// A warp's tile of 16 rows of the cache, bf16 or codes (CacheCodes.cuh), as operands of mma.
 #pragma once
-#include "Common/Float8.cuh"
-#include "Decode/Products.cuh"
+#include "Decode/CacheCodes.cuh"
 
 namespace apus {
 
@@ -38,44 +29,6 @@ APUS_DEVICE u32 loadCached1(const void* p) {
 // The tile of a block that a warp begins with: the last warp has the first, since the first warps receive q, k and v.
 APUS_DEVICE int firstTile() { return warps - 1 - static_cast<int>(threadIdx.x / 32); }
 
-// ---- rows of codes ---------------------------------------------------------------------------------------------
-
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 890
-constexpr bool losesNaN = true;  // decodeCodes makes 480 of it
-constexpr int codeShift = 8;     // and 2^-8 of what a code means
-#else
-constexpr bool losesNaN = false;
-constexpr int codeShift = 0;
-#endif
-// A query in f16 is 2^-8 of itself, good up to 1.6e7; what the first column lost lies in the second times 2^11, with probabilities too.
-constexpr float queryUnit = 1.0f / 256, cacheRest = 1.0f / 2048, scoreUnit = 256.0f * (1 << codeShift);
-constexpr int weightShift = 15;
-
-// 2^n for n up to 127; what would be below 2^-126 is zero.
-APUS_DEVICE float powerOfTwo(int n) { return asFloat(n > -127 ? static_cast<u32>(n + 127) << 23 : 0); }
-
-// The exponent for the largest magnitude's bits: 448 is 1.75 * 2^8.
-APUS_DEVICE u32 rowExponent(u32 most) {
-    const int e = static_cast<int>((most + 0x1fffff) >> 23) - 8;
-    return most == 0 || most >= 0x7f800000u ? 127 : e > 1 ? e : 1;
-}
-// Two numbers of a column in f16, and what that lost.
-APUS_DEVICE Vec2 splitF16(float x, float y) {
-    const u32 high = packF16(x, y);
-    const Float2 kept = unpackF16(high);
-    return {high, packF16((x - kept.x) * (1.0f / cacheRest), (y - kept.y) * (1.0f / cacheRest))};
-}
-// Where element k of a query lies: a lane's four elements of each of two mma side by side.
-APUS_DEVICE int queryPlace(int k) { return hasCachedCodes ? k / 64 * 64 + k / 8 % 2 * 32 + k / 16 % 4 * 8 + k % 8 : k; }
-
-// Where the exponents of a group's keys begin in a layer; those of its values lie cacheCapacity * G behind.
-APUS_DEVICE u8* exponentsOf(const Arguments& a, int layer) {
-    if constexpr (!hasCachedCodes) return nullptr;
-    return a.cacheExponents + static_cast<u64>(2 * layer) * a.cacheCapacity * groups + blockIdx.x / members;
-}
-
-// ---- a warp's tile ---------------------------------------------------------------------------------------------
-
 // 16 positions. Keys are A operands of the scores, positions by elements: lane 4 g + q holds rows g and g + 8, of each
 // the 16-byte units q, q + 4, .. (the order of the elements is free, as long as the queries have the same). Values are A operands
 // of the result, elements by positions: the lane holds rows 2 q, 2 q + 1, 2 q + 8, 2 q + 9, of each the units g, g + 8, ..
@@ -85,6 +38,7 @@ struct CacheTile {
     static constexpr int keyUnits = rowBytes / 64, valueUnits = ceilDivide(rowBytes, 128), valueElements = rowBytes < 128 ? unit / 2 : unit;
     // Sums of values: 16 elements an mma, half of them missing where a row of bf16 has 128 bytes.
     static constexpr int blocks = ceilDivide(headSize, 128), steps = hasCachedCodes && headSize == 64 ? 4 : 8;
+    static constexpr int chains = hasCachedCodes ? 4 : 2;  // sums of a score at a time: an mma waits for the one before in its sum
 
     Vec4 keys[2][keyUnits], values[valueUnits][4];
     u32 exponents, later[2];  // later: of the warp's next two tiles, where tiles come through the ring
@@ -121,6 +75,7 @@ struct CacheTile {
         if constexpr (hasCachedCodes) exponents = exponentAt(from, behind, first, end);
     }
     // The same out of the ring, where a row lies in runs of 128 bytes, their units of 16 swizzled; `rows` of the round's 128 are there.
+    // Where none of a warp's are, its tile is zero or, of codes, what it was.
     template <bool isKeys> __device__ __forceinline__ void take(Weights& weights, Shared& shared, int rows, int layer) {
         const int tile = firstTile(), lane = threadIdx.x % 32, chunks = chunksOf(rows), mine = rows - tile * tileRows;
         for (int chunk = 0; chunk < chunks; ++chunk) {
@@ -145,7 +100,7 @@ struct CacheTile {
             if (lane == 0) barrierArrive(weights.empty + weights.slot * 8);
             if (++weights.slot == ringSlots) weights.slot = 0, weights.parity ^= 1;
         }
-        if (mine <= 0) {
+        if (!hasCachedCodes && mine <= 0) {
             if constexpr (isKeys) {
 #pragma unroll
                 for (int r = 0; r < 2; ++r)
@@ -159,7 +114,7 @@ struct CacheTile {
             }
         }
     }
-    __device__ __forceinline__ void clear() {
+    __device__ __forceinline__ void zero() {
 #pragma unroll
         for (int r = 0; r < 2; ++r)
 #pragma unroll
@@ -168,6 +123,9 @@ struct CacheTile {
         for (int r = 0; r < 4; ++r)
 #pragma unroll
             for (int i = 0; i < valueUnits; ++i) values[i][r] = {0, 0, 0, 0};
+    }
+    __device__ __forceinline__ void clear() {
+        zero();
         if constexpr (hasCachedCodes) exponents = 127;
     }
     // The token's own key and value do not come from the cache. `isOwn`: nor does their exponent.
@@ -196,14 +154,14 @@ struct CacheTile {
             if (lane % 16 == row) exponents = (lane < 16 ? key : value)[headSize];
     }
 
-    // Adds elements 32 i and on, in the queries' order, to the scores' two sums.
-    __device__ __forceinline__ void multiplyKeys(float (&scores)[2][4], int i, const Vec4& q) const {
+    // Adds elements 32 i and on, in the queries' order, to the scores' sums.
+    __device__ __forceinline__ void multiplyKeys(float (&scores)[chains][4], int i, const Vec4& q) const {
         if constexpr (hasCachedCodes) {
             const Vec4 &a = keys[0][i / 2], &b = keys[1][i / 2];
             const Vec2 x = decodeCodes(i % 2 == 0 ? a.x : a.z), y = decodeCodes(i % 2 == 0 ? b.x : b.z);
-            mmaF16(scores[0], {x.x, y.x, x.y, y.y}, {q.x, q.y});
+            mmaF16(scores[i * 2 % chains], {x.x, y.x, x.y, y.y}, {q.x, q.y});
             const Vec2 z = decodeCodes(i % 2 == 0 ? a.y : a.w), w = decodeCodes(i % 2 == 0 ? b.y : b.w);
-            mmaF16(scores[1], {z.x, w.x, z.y, w.y}, {q.z, q.w});
+            mmaF16(scores[i * 2 % chains + 1], {z.x, w.x, z.y, w.y}, {q.z, q.w});
         } else {
             mma(scores[0], {keys[0][i].x, keys[1][i].x, keys[0][i].y, keys[1][i].y}, {q.x, q.y});
             mma(scores[1], {keys[0][i].z, keys[1][i].z, keys[0][i].w, keys[1][i].w}, {q.z, q.w});
@@ -244,11 +202,14 @@ struct CacheFactors {
         lowKey = __shfl_sync(0xffffffffu, tile.exponents, row), highKey = __shfl_sync(0xffffffffu, tile.exponents, row + 8);
         lowValue = __shfl_sync(0xffffffffu, tile.exponents, row + 16), highValue = __shfl_sync(0xffffffffu, tile.exponents, row + 24);
     }
-    // The lane's head's scores of its two rows from the products' two sums.
-    __device__ __forceinline__ void scores(const float (&s)[2][4], const CacheTile& tile, float& low, float& high) const {
+    // The lane's head's scores of its two rows from the products' sums.
+    __device__ __forceinline__ void scores(const float (&s)[CacheTile::chains][4], const CacheTile& tile, float& low, float& high) const {
         if constexpr (hasCachedCodes) {
-            low = ((s[0][0] + s[1][0]) + (s[0][1] + s[1][1]) * cacheRest) * scoreUnit * asFloat(lowKey << 23);
-            high = ((s[0][2] + s[1][2]) + (s[0][3] + s[1][3]) * cacheRest) * scoreUnit * asFloat(highKey << 23);
+            float v[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) v[i] = (s[0][i] + s[1][i]) + (s[CacheTile::chains - 2][i] + s[CacheTile::chains - 1][i]);
+            low = (v[0] + v[1] * cacheRest) * scoreUnit * asFloat(lowKey << 23);
+            high = (v[2] + v[3] * cacheRest) * scoreUnit * asFloat(highKey << 23);
             if (CacheTile::isFault(tile.keys[0][0])) low = asFloat(0x7fc00000u);
             if (CacheTile::isFault(tile.keys[1][0])) high = asFloat(0x7fc00000u);
         } else {
@@ -262,14 +223,15 @@ struct CacheFactors {
         const u32 low = row < to ? lowValue : 0, high = row + 8 < to ? highValue : 0;
         return low > high ? low : high;
     }
-    // Makes probabilities weights of codes. `scale` is the largest exponent so far, `most` the tile's; returns the factor for the sums so far.
-    __device__ __forceinline__ float weigh(float& low, float& high, int& scale, u32 most) const {
+    // What makes weights of codes of the probabilities. `scale` is the largest exponent so far, `most` the tile's; returns the factor for the
+    // sums so far.
+    __device__ __forceinline__ float weights(float& low, float& high, int& scale, u32 most) const {
         const int larger = static_cast<int>(most) > scale ? static_cast<int>(most) : scale;
         const float grow = powerOfTwo(scale - larger);
         scale = larger;
         // A row that is not attended to may have a larger exponent; its probability is zero.
         const int lowBy = static_cast<int>(lowValue) - scale, highBy = static_cast<int>(highValue) - scale;
-        low *= powerOfTwo((lowBy < 0 ? lowBy : 0) + weightShift), high *= powerOfTwo((highBy < 0 ? highBy : 0) + weightShift);
+        low = powerOfTwo((lowBy < 0 ? lowBy : 0) + weightShift), high = powerOfTwo((highBy < 0 ? highBy : 0) + weightShift);
         return grow;
     }
 };
@@ -323,47 +285,6 @@ APUS_DEVICE void putSums(const float (&out)[CacheTile::blocks][CacheTile::steps]
             *reinterpret_cast<Float4*>(target) = {v[0], v[1], v[2], v[3]};
             *reinterpret_cast<Float4*>(target + 4) = {v[4], v[5], v[6], v[7]};
         }
-    }
-}
-
-// A warp's vector of a group, normed and rotated, where the cache has codes: a query to `query`, a key or a value to `kept` and, where given, to its
-// row of the cache and its exponent.
-APUS_DEVICE void putVector(const float (&v)[headSize >= 128 ? headSize / 128 : 1][4], bool active, int vector, u16 (&query)[2][headSize],
-                           CacheElement* kept, CacheElement* row, u8* exponent) {
-    const int lane = threadIdx.x % 32;
-    constexpr int each = headSize >= 128 ? headSize / 128 : 1;
-    if (vector < headsPerGroup) {
-        if (!active) return;
-#pragma unroll
-        for (int e = 0; e < each; ++e) {
-            constexpr float unit = DECODE_SCALE * log2E * queryUnit;
-            const Vec2 low = splitF16(v[e][0] * unit, v[e][1] * unit), high = splitF16(v[e][2] * unit, v[e][3] * unit);
-            const int at = queryPlace(e * 128 + lane * 4);
-            *reinterpret_cast<Vec2*>(query[0] + at) = {low.x, high.x};
-            *reinterpret_cast<Vec2*>(query[1] + at) = {low.y, high.y};
-        }
-        return;
-    }
-    u32 most = 0;
-#pragma unroll
-    for (int e = 0; e < each; ++e)
-#pragma unroll
-        for (int j = 0; j < 4; ++j) most = max(most, asBits(v[e][j]) & 0x7fffffffu);
-    most = __reduce_max_sync(0xffffffffu, most);
-    const u32 own = rowExponent(most);
-    const float inverse = asFloat((254 - own) << 23);
-    const bool isFault = most >= 0x7f800000u;
-    if (lane == 0) {
-        kept[headSize] = static_cast<CacheElement>(own);
-        if (row != nullptr) *exponent = static_cast<u8>(own);
-    }
-    if (!active) return;
-#pragma unroll
-    for (int e = 0; e < each; ++e) {
-        const int element = e * 128 + lane * 4;
-        const u32 codes = isFault ? 0x7f7f7f7fu : encodeFour(v[e][0] * inverse, v[e][1] * inverse, v[e][2] * inverse, v[e][3] * inverse);
-        *reinterpret_cast<u32*>(kept + element) = codes;
-        if (row != nullptr) *reinterpret_cast<u32*>(row + element) = codes;
     }
 }
 

@@ -52,7 +52,7 @@ constexpr bool hasCodes = DECODE_WEIGHTS == 8;
 #endif
 constexpr int positions = DECODE_POSITIONS;
 static_assert(hasCodes || DECODE_WEIGHTS == 16, "weights are bf16 or E4M3");
-#ifndef DECODE_CACHE  // bits of an element of the cache: 16 for bf16, 8 for E4M3 with an exponent a row (CacheTile.cuh)
+#ifndef DECODE_CACHE  // bits of an element of the cache: 16 for bf16, 8 for E4M3 with an exponent a row (CacheCodes.cuh)
 #define DECODE_CACHE 16
 #endif
 constexpr bool hasCachedCodes = DECODE_CACHE == 8;

@@ -179,7 +179,14 @@ APUS_DEVICE void attendSet(Wide& wide, int live, int set, int from, int to, int 
         isLoaded = false;
         if (position + live > first && position - first < tileRows) insertAll(tile, wide, live, position, first);
         const CacheFactors factors(tile);
-        float scores[2][4] = {};
+        float grow = 1.0f, lowWeight = 1.0f, highWeight = 1.0f;
+        if constexpr (hasCachedCodes) {
+            u32 mostValue = factors.mostValue(first, to);  // of the lane's own position
+#pragma unroll
+            for (int offset = 4; offset < 32; offset *= 2) mostValue = max(mostValue, __shfl_xor_sync(0xffffffffu, mostValue, offset));
+            grow = factors.weights(lowWeight, highWeight, scale, mostValue);
+        }
+        float scores[CacheTile::chains][4] = {};
 #pragma unroll
         for (int i = 0; i < headSize / 32; ++i) {
             Vec4 q = {0, 0, 0, 0};
@@ -199,13 +206,7 @@ APUS_DEVICE void attendSet(Wide& wide, int live, int set, int from, int to, int 
         largest = most;
         low = exp2Fast(low - most), high = exp2Fast(high - most);
         sum = sum * fade + (low + high);
-        float grow = 1.0f;
-        if constexpr (hasCachedCodes) {
-            u32 mostValue = factors.mostValue(first, to);  // of the lane's own position
-#pragma unroll
-            for (int offset = 4; offset < 32; offset *= 2) mostValue = max(mostValue, __shfl_xor_sync(0xffffffffu, mostValue, offset));
-            grow = factors.weigh(low, high, scale, mostValue);
-        }
+        if constexpr (hasCachedCodes) low *= lowWeight, high *= highWeight;
         const Vec2 p = weightColumns(low, high, lane % 4 * 8 + row / 2, tile);
 #pragma unroll
         for (int i = 0; i < CacheTile::blocks; ++i)

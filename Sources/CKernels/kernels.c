@@ -62,6 +62,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Decode/Attention.cuh")
 #embed "../../Kernels/Decode/Attention.cuh" suffix(, )
     END
+    BEGIN("Decode/CacheCodes.cuh")
+#embed "../../Kernels/Decode/CacheCodes.cuh" suffix(, )
+    END
     BEGIN("Decode/CacheTile.cuh")
 #embed "../../Kernels/Decode/CacheTile.cuh" suffix(, )
     END
