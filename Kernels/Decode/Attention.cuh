@@ -225,7 +225,7 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
         if (throughRing && round + blockRows < span.to) tile.template take<true>(weights, shared, end - round - blockRows, layer);
         if (isLong && !throughRing && next < end) tile.template loadKeys<true>(keys, next, end, policy);
         float low, high;
-        factors.scores(scores, tile, low, high);
+        factors.scores(scores, low, high);
         if (first + row >= span.to) low = -INFINITY_F;
         if (first + row + 8 >= span.to) high = -INFINITY_F;
         float most = fmaxf(low, high);

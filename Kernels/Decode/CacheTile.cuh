@@ -195,23 +195,25 @@ struct CacheTile {
 // What a lane knows of its tile's factors: those of rows g and g + 8.
 struct CacheFactors {
     u32 lowKey, highKey, lowValue, highValue;
+    bool isLowFault, isHighFault;  // of the keys; seen here, since the next tile's come ahead of the scores
 
     __device__ __forceinline__ CacheFactors(const CacheTile& tile) {
+        isLowFault = CacheTile::isFault(tile.keys[0][0]), isHighFault = CacheTile::isFault(tile.keys[1][0]);
         if constexpr (!hasCachedCodes) return;
         const int row = threadIdx.x % 32 / 4;
         lowKey = __shfl_sync(0xffffffffu, tile.exponents, row), highKey = __shfl_sync(0xffffffffu, tile.exponents, row + 8);
         lowValue = __shfl_sync(0xffffffffu, tile.exponents, row + 16), highValue = __shfl_sync(0xffffffffu, tile.exponents, row + 24);
     }
     // The lane's head's scores of its two rows from the products' sums.
-    __device__ __forceinline__ void scores(const float (&s)[CacheTile::chains][4], const CacheTile& tile, float& low, float& high) const {
+    __device__ __forceinline__ void scores(const float (&s)[CacheTile::chains][4], float& low, float& high) const {
         if constexpr (hasCachedCodes) {
             float v[4];
 #pragma unroll
             for (int i = 0; i < 4; ++i) v[i] = (s[0][i] + s[1][i]) + (s[CacheTile::chains - 2][i] + s[CacheTile::chains - 1][i]);
             low = (v[0] + v[1] * cacheRest) * scoreUnit * asFloat(lowKey << 23);
             high = (v[2] + v[3] * cacheRest) * scoreUnit * asFloat(highKey << 23);
-            if (CacheTile::isFault(tile.keys[0][0])) low = asFloat(0x7fc00000u);
-            if (CacheTile::isFault(tile.keys[1][0])) high = asFloat(0x7fc00000u);
+            if (isLowFault) low = asFloat(0x7fc00000u);
+            if (isHighFault) high = asFloat(0x7fc00000u);
         } else {
             low = (s[0][0] + s[1][0]) + (s[0][1] + s[1][1]);
             high = (s[0][2] + s[1][2]) + (s[0][3] + s[1][3]);

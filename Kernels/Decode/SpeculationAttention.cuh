@@ -195,7 +195,7 @@ APUS_DEVICE void attendSet(Wide& wide, int live, int set, int from, int to, int 
             tile.multiplyKeys(scores, i, q);
         }
         float low, high;
-        factors.scores(scores, tile, low, high);
+        factors.scores(scores, low, high);
         if (first + row >= to) low = -INFINITY_F;
         if (first + row + 8 >= to) high = -INFINITY_F;
         float most = fmaxf(low, high);
