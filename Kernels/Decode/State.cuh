@@ -24,7 +24,8 @@
 #define DECODE_PACE (DECODE_FLIGHT * chunkBytes <= 32768 ? 800 * chunkBytes / 16384 : 0)
 #endif
 #ifndef DECODE_CACHE_EARLY  // the same for rows of the cache: for the first of a layer, which come while exchanges are waited for
-#define DECODE_CACHE_EARLY (DECODE_FLIGHT * chunkBytes < 49152 ? 49152 / chunkBytes : DECODE_FLIGHT)
+#define DECODE_CACHE_BYTES (DECODE_CACHE == 8 ? 32768 : 49152)
+#define DECODE_CACHE_EARLY (DECODE_FLIGHT * chunkBytes < DECODE_CACHE_BYTES ? DECODE_CACHE_BYTES / chunkBytes : DECODE_FLIGHT)
 #endif
 #ifndef DECODE_CACHE_FLIGHT  // and for those behind them
 #define DECODE_CACHE_FLIGHT (65536 / chunkBytes)
