@@ -17,6 +17,8 @@ public final class Embedder: Sendable {
     ///
     /// - Throws: what finding and reading the folder throws, and ``ApusError`` with code `noDevice`, `unsupportedModel` or `missingFile`.
     public convenience init(_ reference: String? = nil, options: ModelOptions = ModelOptions()) async throws {
+        var options = options
+        options.preparesVectors = true
         try self.init(model: await LoadedModel(reference ?? BundledModel.embedding.name, options: options))
     }
 
@@ -24,6 +26,7 @@ public final class Embedder: Sendable {
         self.model = model
         encoder = try model.encoderDescription()
         tokenizer = try model.requireTokenizer()
+        for case let executor as CUDAExecutor in model.executors { executor.prepareEncoding(encoder.head) }
     }
 
     /// Length of a vector when no cut is asked for.

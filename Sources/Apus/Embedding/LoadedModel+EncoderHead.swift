@@ -15,18 +15,21 @@ package struct EncoderDescription: Sendable {
     package let isFromFolder: Bool
 }
 
-extension LoadedModel {
+extension EncoderDescription {
     /// Reads sentence-transformers' files, or takes the family's defaults where the folder has none.
-    package func encoderDescription() throws -> EncoderDescription {
+    init(
+        _ folder: ModelFolder, family: any ModelFamily.Type, spec: TransformerSpec, tokenizer: TokenizerConfiguration
+    ) throws {
         guard let modules = try SentenceTransformersConfiguration(folder: folder) else {
-            return EncoderDescription(
+            self.init(
                 head: EncoderHead(pooling: family.defaultPooling(for: spec)), prompts: [], defaultPromptName: nil,
-                maximumTokens: min(spec.maximumPositions, tokenizerConfiguration.maximumLength ?? .max), lowercases: false, isFromFolder: false)
+                maximumTokens: min(spec.maximumPositions, tokenizer.maximumLength ?? .max), lowercases: false, isFromFolder: false)
+            return
         }
         guard modules.poolsPrompt || modules.pooling == .lastToken else {
             throw ApusError(
                 .unsupportedModel,
-                "\(name): pooling that leaves the prompt out (include_prompt false) is not supported for '\(modules.pooling.rawValue)'")
+                "\(folder.name): pooling that leaves the prompt out (include_prompt false) is not supported for '\(modules.pooling.rawValue)'")
         }
         let pooling: EncoderHead.Pooling =
             switch modules.pooling {
@@ -35,16 +38,16 @@ extension LoadedModel {
             case .firstToken: .firstToken
             }
         let head = EncoderHead(
-            pooling: pooling, dense: try modules.denseLayers.map(dense), normalizes: modules.normalizes)
+            pooling: pooling, dense: try modules.denseLayers.map { try Self.dense($0, in: folder) }, normalizes: modules.normalizes)
         try head.validate(hiddenSize: spec.hiddenSize)
-        let limits = [modules.maximumSequenceLength, tokenizerConfiguration.maximumLength].compactMap { $0 }
-        return EncoderDescription(
+        let limits = [modules.maximumSequenceLength, tokenizer.maximumLength].compactMap { $0 }
+        self.init(
             head: head, prompts: modules.prompts.map { ($0.key, $0.value) }, defaultPromptName: modules.defaultPromptName,
             maximumTokens: min(spec.maximumPositions, modules.maximumSequenceLength ?? limits.min() ?? .max), lowercases: modules.lowercases,
             isFromFolder: true)
     }
 
-    private func dense(_ layer: SentenceTransformersConfiguration.Dense) throws -> EncoderHead.Dense {
+    private static func dense(_ layer: SentenceTransformersConfiguration.Dense, in folder: ModelFolder) throws -> EncoderHead.Dense {
         let file = try SafetensorsFile(data: folder.data(of: layer.weightsFile), name: folder.describe(layer.weightsFile))
         let weight = try WeightMatrix(
             file.tensor("linear.weight"), name: "\(layer.weightsFile): linear.weight", rows: layer.outputFeatures, columns: layer.inputFeatures)
@@ -52,5 +55,12 @@ extension LoadedModel {
             try layer.hasBias
             ? WeightMatrix(file.tensor("linear.bias"), name: "\(layer.weightsFile): linear.bias", rows: 1, columns: layer.outputFeatures) : nil
         return EncoderHead.Dense(weight: weight, bias: bias, activation: layer.activation == .tanh ? .tanh : .identity)
+    }
+}
+
+extension LoadedModel {
+    /// What the folder says, or the family's defaults.
+    package func encoderDescription() throws -> EncoderDescription {
+        try EncoderDescription(folder, family: family, spec: spec, tokenizer: tokenizerConfiguration)
     }
 }

@@ -10,6 +10,8 @@ struct ExecutorChoice {
     let weights: TransformerWeights
     let options: ModelOptions
     let groupRows: Int?
+    /// Of the vectors that will be asked for.
+    let head: EncoderHead?
 
     /// One executor for the CPU, or one for each GPU that was asked for.
     ///
@@ -54,7 +56,7 @@ struct ExecutorChoice {
                 try CUDAExecutor(
                     spec: spec, weights: weights, device: devices[index], path: options.kernels, fusion: options.fusion ?? .none,
                     precision: options.precision, groupRows: groupRows, decoding: options.decoding, decodeWeights: options.decodeWeights,
-                    cacheFormat: options.cacheFormat)
+                    cacheFormat: options.cacheFormat, head: head)
             }
             results.withLock { $0[index] = result }
         }

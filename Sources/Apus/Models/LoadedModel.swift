@@ -44,9 +44,11 @@ package struct LoadedModel: Sendable {
         if options.fusion == nil, options.decoding != .resident, folder.contains(ModelFile.modules) {
             options.fusion = .preferred(for: spec, precision: options.precision)
         }
-        executors = try ExecutorChoice(spec: spec, weights: weights, options: options, groupRows: groupRows).makeExecutors()
-        tokenizer = folder.contains(ModelFile.tokenizer) ? try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer)) : nil
         tokenizerConfiguration = try TokenizerConfiguration(folder: folder)
+        // Whoever asks for vectors is told what is wrong with their description.
+        let encoder = !options.preparesVectors ? nil : try? EncoderDescription(folder, family: family, spec: spec, tokenizer: tokenizerConfiguration)
+        executors = try ExecutorChoice(spec: spec, weights: weights, options: options, groupRows: groupRows, head: encoder?.head).makeExecutors()
+        tokenizer = folder.contains(ModelFile.tokenizer) ? try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer)) : nil
         generation = try GenerationConfiguration(folder: folder, configuration: configuration)
         chat = try ChatRendering(folder: folder)
     }

@@ -34,6 +34,8 @@ public struct ModelOptions: Sendable {
     public var precision: MatrixPrecision
     /// What Hopper's products do of the norms, for measuring; ``PrefillFusion/preferred(for:precision:)`` for embedding models when nil.
     package var fusion: PrefillFusion?
+    /// Whether vectors will be asked for: what they take is made ready while the model is loaded.
+    package var preparesVectors = false
     /// CPU threads; nil for one a processor.
     public var threads: Int?
     /// What a CPU multiplies with bf16 weights.

@@ -87,11 +87,13 @@ struct BenchEmbedCommand: AsyncParsableCommand {
             if let obstacle = executor.obstacle(to: .float8) { Notice.write("no fp8 here: \(obstacle)") } else { precisions.append(.float8) }
         }
 
+        executor.finishPreparing()
         let benchmark = EmbedBenchmark(executor, head: head)
         let others = try precisions.dropFirst().map { precision in
             guard let other = try load(modelFolder, precision).executor as? CUDAExecutor else {
                 throw ValidationError("the model went to another device the second time")
             }
+            other.finishPreparing()
             return EmbedBenchmark(other, head: head)
         }
         var rows: [EmbedBenchmark.Row] = []
@@ -110,7 +112,7 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         let text = EmbedReport(
             title: model ?? preset, device: executor.deviceDescription, peak: executor.peakOperationsPerSecond,
             matrixRate: try benchmark.matrixRate()?.median, loading: (ready - opened) / .seconds(1), firstVector: (first - ready) / .seconds(1),
-            starts: coldStart ? try EmbedStart.measure(executor, weights: loaded.weights, head: head) : nil, rows: rows, peers: peers)
+            starts: try starts(executor, weights: loaded.weights, head: head), rows: rows, peers: peers)
         let output = Output.standard
         for line in text.lines { try output.writeLine(line) }
         let report = try benchmark.report(
@@ -121,9 +123,20 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         try output.close()
     }
 
+    private func starts(
+        _ executor: CUDAExecutor, weights: TransformerWeights, head: EncoderHead
+    ) throws -> [(texts: String, cold: EmbedStart, warm: EmbedStart)] {
+        guard coldStart else { return [] }
+        return try [("a text of 3 tokens", false), ("texts of 3 to 4,000 tokens", true)].map { name, isMixed in
+            let (cold, warm) = try EmbedStart.measure(executor, weights: weights, head: head, isMixed: isMixed)
+            return (name, cold, warm)
+        }
+    }
+
     private func load(_ folder: ModelFolder, _ precision: MatrixPrecision) throws -> LoadedModel {
         var options = device.options
         options.precision = precision
+        options.preparesVectors = true
         return try LoadedModel(folder: folder, options: options, groupRows: groupRows)
     }
 

@@ -59,7 +59,7 @@ struct EmbedCommand: AsyncParsableCommand {
     func run() async throws {
         var texts = try TextReader(path: input)
         let start = ContinuousClock().now
-        let embedder = try Embedder(model: await model.load(default: .embedding, replicas: gpus))
+        let embedder = try Embedder(model: await model.load(default: .embedding, replicas: gpus, preparesVectors: true))
         if timing { Notice.write("loaded in \(Self.seconds(since: start)) s on \(embedder.deviceDescription)") }
         var options = EmbeddingOptions(dimensions: dimensions, overlong: noTruncate ? .refuse : .cut, tokenBudget: batchTokens)
         if let promptName { options.prompt = .named(promptName) }

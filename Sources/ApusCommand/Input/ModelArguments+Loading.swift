@@ -4,11 +4,12 @@ import ModelHub
 
 extension ModelArguments {
     /// Finds the model, fetching it with a progress line where the cache lacks it, and loads it.
-    func load(default bundled: BundledModel, replicas: ReplicaCount = .count(1)) async throws -> LoadedModel {
+    func load(default bundled: BundledModel, replicas: ReplicaCount = .count(1), preparesVectors: Bool = false) async throws -> LoadedModel {
         let line = DownloadLine()
         defer { line.finish() }
         var options = options
         options.replicas = replicas
+        options.preparesVectors = preparesVectors
         return try await LoadedModel(model ?? bundled.name, options: options) { line.update($0) }
     }
 

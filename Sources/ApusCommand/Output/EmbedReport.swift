@@ -14,8 +14,8 @@ struct EmbedReport {
     let loading: Double
     /// Seconds of the first vector, kernels compiled or read from the cache.
     let firstVector: Double
-    /// The same with an empty cache of kernels, and with that full.
-    let starts: (cold: EmbedStart, warm: EmbedStart)?
+    /// The same with an empty cache of kernels, and with that full; of one short text, and of texts of many lengths.
+    let starts: [(texts: String, cold: EmbedStart, warm: EmbedStart)]
     /// One for each shape and precision, those of a shape behind one another.
     let rows: [EmbedBenchmark.Row]
     let peers: [EmbedBenchmark.PeerFigure]
@@ -25,11 +25,11 @@ struct EmbedReport {
         lines.append(
             "weights on the GPU after \(String(format: "%.2f", loading)) s, first vector \(String(format: "%.2f", firstVector)) s later"
                 + (matrixRate.map { String(format: "; a product of 8192 x 8192 x 8192 runs at %.0f TFLOP/s", $0 / 1e12) } ?? ""))
-        if let starts {
+        for start in starts {
             func text(_ start: EmbedStart) -> String {
-                String(format: "weights %.2f s, first vector %.2f s later", start.loading, start.firstVector)
+                String(format: "weights %.2f s, first vectors %.2f s later", start.loading, start.firstVectors)
             }
-            lines.append("cold start, kernels compiled: \(text(starts.cold)); kernels from the cache: \(text(starts.warm))")
+            lines.append("cold start, \(start.texts), kernels compiled: \(text(start.cold)); kernels from the cache: \(text(start.warm))")
         }
         lines.append("MFU is of bf16's rate on paper, by the model's own work, and as the published benchmark counts it; both precisions alike")
         lines.append("shape               ms (p10, p90)              tok/s    TFLOP/s   MFU  as published  of the product  host ms")

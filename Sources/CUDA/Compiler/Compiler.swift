@@ -29,6 +29,8 @@ package final class Compiler: Sendable {
     package let library: KernelLibrary
     /// Requests that are being compiled, by their keys.
     private let flights = Mutex<[String: Flight]>([:])
+    /// What could not be kept on disk.
+    private let unkept = Mutex<[String: CompiledKernels]>([:])
     private let compilations = Atomic(0)
     /// How often this compiler has called NVRTC.
     package var compilationCount: Int { compilations.load(ordering: .relaxed) }
@@ -71,9 +73,9 @@ package final class Compiler: Sendable {
 
     /// Compiles a request, or takes what an earlier compilation of the same request left in the cache.
     ///
-    /// The result depends on nothing but the request, the architecture and NVRTC's version. Throws ``CUDAError/Code/compilation`` with file, line
-    /// and the whole log. Cost: 0.1 to 3 seconds, well under a millisecond from the cache. Threads that ask for the same at once wait for one
-    /// compilation.
+    /// Where the cache cannot be written, this compiler keeps it itself. The result depends on nothing but the request, the architecture and NVRTC's
+    /// version. Throws ``CUDAError/Code/compilation`` with file, line and the whole log. Cost: 0.1 to 3 seconds, well under a millisecond from the
+    /// cache. Threads that ask for the same at once wait for one compilation.
     package func compile(_ request: KernelRequest, for architecture: Architecture) throws(CUDAError) -> CompiledKernels {
         guard nvrtc.architectures.isEmpty || nvrtc.architectures.contains(architecture.number) else {
             throw CUDAError(
@@ -114,6 +116,7 @@ package final class Compiler: Sendable {
         if let entry = cache.entry(key) {
             return entry.kernels(name: request.source.file.path, architecture: architecture.description)
         }
+        if let kernels = unkept.withLock({ $0[key] }) { return kernels }
         compilations.wrappingAdd(1, ordering: .relaxed)
         let headers = request.source.headers + [KernelSource.File(path: KernelConstants.headerName, text: constants)]
         let output = try nvrtc.compile(request.source, headers: headers, options: options, nameExpressions: request.nameExpressions)
@@ -121,6 +124,7 @@ package final class Compiler: Sendable {
             name: request.source.file.path, architecture: architecture.description, cubin: output.cubin, loweredNames: output.loweredNames,
             log: output.log)
         cache.store(CacheEntry(key: key, kernels))
+        if cache.note != nil { unkept.withLock { $0[key] = kernels } }
         return kernels
     }
 

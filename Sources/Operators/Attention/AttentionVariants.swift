@@ -97,7 +97,7 @@ package struct HopperAttentionVariant: KernelVariant {
     }
 
     /// Numbers of keys at which the choice may change.
-    private static let bounds = [0, 129, 257, 1025, 2048]
+    static let bounds = [0, 129, 257, 1025, 2048]
 
     /// Of a block.
     var rows: Int { 64 * consumers }

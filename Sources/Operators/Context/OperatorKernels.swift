@@ -9,7 +9,7 @@ package struct KernelForm: Sendable {
     /// What it is for, in words.
     package let title: String
 
-    init(_ variant: some KernelVariant, _ title: String) {
+    package init(_ variant: some KernelVariant, _ title: String = "") {
         path = type(of: variant).path
         entry = variant.entry
         constants = variant.constants
@@ -39,7 +39,7 @@ package enum OperatorKernels {
     }
 
     /// A tensor that stands for any with aligned rows.
-    fileprivate static func tensor(_ dtype: DType, _ shape: [Int]) throws(OperatorError) -> DeviceTensor {
+    static func tensor(_ dtype: DType, _ shape: [Int]) throws(OperatorError) -> DeviceTensor {
         try DeviceTensor(DeviceRegion(address: DeviceAddress(bits: 4096), byteCount: Int.max / 32), ordinal: 0, dtype: dtype, shape: shape)
     }
 

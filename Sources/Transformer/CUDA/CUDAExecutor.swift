@@ -46,6 +46,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     public let decodeWeights: DecodeWeightFormat
     /// What the caches of this executor's sessions lie in.
     public let cacheFormat: KeyValueCacheFormat
+    /// Compilations of what embedding takes.
+    private let compilations = Mutex<CompilationsAhead?>(nil)
     private let engineLock = NSLock()
     private var engine: DecodeChoice?
 
@@ -60,12 +62,14 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     ///   - decoding: see ``DecodeMode``; the resident kernel needs a second copy of the weights on the GPU.
     ///   - decodeWeights: of that copy; nothing where the resident kernel does not run.
     ///   - cacheFormat: of the sessions' caches; with codes a pass over rows needs one layer's rows in bf16 beside them.
+    ///   - head: of the vectors that will be asked for, where that is known: their kernels are compiled while the weights come in.
     ///   - compiler: that of the process when nil.
     /// - Throws: what ``DeviceWeights/init(_:spec:on:)`` throws, and ``CUDAError`` for a GPU or a compiler that is not there.
     package init(
         spec: TransformerSpec, weights: TransformerWeights, device: Device, path: KernelPath = .automatic, fusion: PrefillFusion = .none,
         precision: MatrixPrecision = .bfloat16, groupRows: Int? = nil, decoding: DecodeMode = .automatic,
-        decodeWeights: DecodeWeightFormat = .bfloat16, cacheFormat: KeyValueCacheFormat = .bfloat16, compiler: Compiler? = nil
+        decodeWeights: DecodeWeightFormat = .bfloat16, cacheFormat: KeyValueCacheFormat = .bfloat16, head: EncoderHead? = nil,
+        compiler: Compiler? = nil
     ) throws {
         try spec.validate()
         context = try OperatorContext(Context(device), overlapsLaunches: true, compiler: compiler ?? .shared())
@@ -91,6 +95,13 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         let fuses = fusion != .none && path != .generic && context.isHopper()
         self.fusion = !fuses ? .none : fusion == .full && !LayerVariant.supports(spec) ? .heads : fusion
         residual = self.fusion == .full ? .halves : precision == .float8 ? .rounded : .whole
+        if let head, DeviceWeights.obstacle(spec) == nil {
+            let forecast = EncodingForecast(
+                spec, on: context, path: path, fusion: self.fusion, precision: precision, residual: residual, rows: Self.batchTokens(self.groupRows))
+            // What cannot be foreseen is compiled when it is first needed, and says then what is wrong.
+            let ahead = try? context.compileAhead(forecast.forms(head))
+            compilations.withLock { $0 = ahead }
+        }
         fused = fuses ? try FusedLayers(weights, spec: spec, fusion: self.fusion, on: context) : nil
         self.weights = try DeviceWeights(weights, spec: spec, foldsNorms: self.fusion == .full, on: context)
         coded =
@@ -125,7 +136,8 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         return Float8Layers.obstacle(spec, isHopper: path != .generic && context.isHopper())
     }
 
-    public var preferredBatchTokens: Int { min(32_768, groupRows) }
+    public var preferredBatchTokens: Int { Self.batchTokens(groupRows) }
+    private static func batchTokens(_ groupRows: Int) -> Int { min(32_768, groupRows) }
     /// One that is computed, one behind it in the stream, one that is being put together.
     public var batchesInFlight: Int { 3 }
 
@@ -152,6 +164,19 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         guard let engine = try decodeEngine(draws: draws), draws else { return }
         try engine.prepareDrawing()
     }
+
+    /// Compiles in the background what vectors of texts of any lengths take; at once where the executor was made for them.
+    package func prepareEncoding(_ head: EncoderHead) {
+        compilations.withLock { ahead in
+            guard ahead == nil else { return }
+            let forecast = EncodingForecast(
+                spec, on: context, path: path, fusion: fusion, precision: precision, residual: residual, rows: preferredBatchTokens)
+            ahead = try? context.compileAhead(forecast.forms(head))
+        }
+    }
+
+    /// Waits until all that was begun so is compiled.
+    package func finishPreparing() { compilations.withLock { $0 }?.wait() }
 
     private func chooseEngine(draws: Bool) throws -> DecodeChoice {
         guard fusion != .full else { return .layers("full fusion folds norms into the weights") }

@@ -3,6 +3,7 @@
 // FAKE_VERSION   what cuDriverGetVersion tells (12040)        FAKE_INIT      status of cuInit (0)
 // FAKE_DEVICES   number of GPUs (1)                           FAKE_MAJOR, FAKE_MINOR  compute capability (9.0)
 // FAKE_MEMORY    bytes of one GPU (1 MiB)                     FAKE_LAUNCH    status of a launch (0)
+// FAKE_THREADS   most threads of a block of a kernel (384)    FAKE_STATIC    bytes of shared memory that it declares itself (1,024)
 // FAKE_FAULT     status of every call after a launch (0)      FAKE_NO_CLUSTERS  leaves cuOccupancyMaxActiveClusters out
 // FAKE_SIZES     the words of the variable apus_decode_sizes (none); then the kernel apus_decode has statuses of its own,
 //                FAKE_DECODE_LAUNCH (0) and FAKE_DECODE_FAULT (0), and hands over FAKE_DECODE_TOKENS (0) tokens at most: 0, 1 and on
@@ -34,6 +35,12 @@
 #endif
 #ifndef FAKE_FAULT
 #define FAKE_FAULT 0
+#endif
+#ifndef FAKE_THREADS
+#define FAKE_THREADS 384
+#endif
+#ifndef FAKE_STATIC
+#define FAKE_STATIC 1024
 #endif
 #ifndef FAKE_DECODE_LAUNCH
 #define FAKE_DECODE_LAUNCH 0
@@ -289,7 +296,7 @@ int cuGraphUpload(void *execution, void *stream) { return execution && stream ? 
 int cuGraphLaunch(void *execution, void *stream) { return execution && stream ? state() : 400; }
 int cuGraphExecUpdate_v2(void *execution, void *graph, void *update) { return execution && graph && update ? 910 : 400; }
 
-// ---- kernels: 168 registers, 1,024 bytes of static shared memory, parameters as the image says -------------------------
+// ---- kernels: 168 registers, parameters as the image says -------------------------------------------------------------
 
 int cuModuleLoadData(void **module, const void *image) {
     *module = object;
@@ -315,8 +322,8 @@ int cuModuleGetGlobal_v2(pointer *address, size_t *count, void *module, const ch
 int cuFuncGetAttribute(int *value, unsigned attribute, void *function) {
     (void)function;
     switch (attribute) {
-    case 0: *value = 384; break;
-    case 1: *value = 1024; break;
+    case 0: *value = FAKE_THREADS; break;
+    case 1: *value = FAKE_STATIC; break;
     case 3: *value = 0; break;
     case 4: *value = 168; break;
     default: return 1;
@@ -325,7 +332,8 @@ int cuFuncGetAttribute(int *value, unsigned attribute, void *function) {
 }
 int cuFuncSetAttribute(void *function, unsigned attribute, int value) {
     (void)function;
-    if (attribute == 8) dynamicShared = value;
+    // All kernels are one here: what the largest was allowed.
+    if (attribute == 8 && value > dynamicShared) dynamicShared = value;
     return 0;
 }
 int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *count, void *function, int threads, size_t shared) {
@@ -345,7 +353,7 @@ int cuLaunchKernelEx(const configuration *shape, void *function, void **paramete
     if (FAKE_LAUNCH) return FAKE_LAUNCH;
     if (function == NULL || extra != NULL || shape->stream == NULL) return 1;
     // What a real driver refuses without a word.
-    if ((int)shape->shared + 1024 > 48 * 1024 && (int)shape->shared > dynamicShared) return 1;
+    if ((int)shape->shared + FAKE_STATIC > 48 * 1024 && (int)shape->shared > dynamicShared) return 1;
     if (function == decodeKernel) {
         if (FAKE_DECODE_LAUNCH == 0) sticky = FAKE_DECODE_FAULT;
         // Its arguments: where tokens go at byte 88, how many steps at 140.
@@ -355,10 +363,10 @@ int cuLaunchKernelEx(const configuration *shape, void *function, void **paramete
         return FAKE_DECODE_LAUNCH;
     }
     sticky = FAKE_FAULT;
-    // The kernel: writes its second parameter where the first one points to.
+    // The kernel: writes its second parameter where the first one points to, if that can be an address and is no map.
     if (!FAKE_FAULT) {
         pointer target = *(pointer *)parameters[0];
-        memcpy((void *)(uintptr_t)target, parameters[1], 4);
+        if (target >= 4096) memcpy((void *)(uintptr_t)target, parameters[1], 4);
     }
     return 0;
 }

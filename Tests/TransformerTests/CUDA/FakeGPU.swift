@@ -12,7 +12,7 @@ enum FakeGPU {
     private static let compiler = try? Compiler(
         environment: Environment(ProcessInfo.processInfo.environment.filter { ["APUS_NVRTC", "CUDA_HOME", "CUDA_PATH"].contains($0.key) }))
 
-    private static let clang: String? = {
+    static let clang: String? = {
         let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
         return folders.map { "\($0)/clang" }.first { FileManager.default.isExecutableFile(atPath: $0) }
     }()
