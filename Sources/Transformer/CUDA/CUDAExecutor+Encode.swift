@@ -55,15 +55,22 @@ extension CUDAExecutor {
 
     /// Hands out the residual stream `[T, C]` behind each layer, for comparing executors.
     package func hiddenStates(_ batch: TokenBatch, eachLayer body: (_ layer: Int, _ hidden: [Float]) throws -> Void) throws {
+        try withPass(batch) { pass, space in
+            try run(pass, space, finalNorm: false) { layer in
+                try body(layer, self.context.download(self.rowKernels.join(space)).float32())
+            }
+        }
+    }
+
+    /// All rows of a batch as one pass, and the memory for it.
+    func withPass(_ batch: TokenBatch, _ body: (DevicePass, PassSpace) throws -> Void) throws {
         try validate(batch)
         let inputs = EncodeInputs(batch, groupRows: .max)
         let slot = try slots.take(inputs: inputs.values)
         defer { slots.giveBack(slot) }
         try withSpace(rows: inputs.largestGroup) { space in
             try context.stream.wait(for: slot.uploaded)
-            try run(try inputs.pass(inputs.groups[0], slot.inputs), space, finalNorm: false) { layer in
-                try body(layer, self.context.download(self.rowKernels.join(space)).float32())
-            }
+            try body(try inputs.pass(inputs.groups[0], slot.inputs), space)
         }
     }
 }

@@ -7,12 +7,7 @@ extension CUDAExecutor {
     ///
     /// What never lies in memory is left out: the middle residual where one kernel computes the whole layer, gated activations in 8-bit codes.
     package func phases(_ batch: TokenBatch, each body: (_ layer: Int, _ phase: LayerPhase, _ rows: [Float]) throws -> Void) throws {
-        try validate(batch)
-        let inputs = EncodeInputs(batch, groupRows: .max)
-        let slot = try slots.take(inputs: inputs.values)
-        defer { slots.giveBack(slot) }
-        try withSpace(rows: inputs.largestGroup) { space in
-            try context.stream.wait(for: slot.uploaded)
+        try withPass(batch) { pass, space in
             try withoutActuallyEscaping(body) { body in
                 var progress = PhaseProgress()
                 observer = { step in
@@ -21,7 +16,7 @@ extension CUDAExecutor {
                     }
                 }
                 defer { observer = nil }
-                try run(try inputs.pass(inputs.groups[0], slot.inputs), space, finalNorm: false)
+                try run(pass, space, finalNorm: false)
             }
         }
     }
