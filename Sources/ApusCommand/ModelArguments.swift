@@ -4,23 +4,65 @@ public import CUDA
 public import Operators
 public import Transformer
 
-/// Which model, and where it runs: the same words for every subcommand.
-struct ModelArguments: ParsableArguments {
+/// Which model; commands that read no weights take nothing else of it.
+struct ModelName: ParsableArguments {
     @Argument(help: "A model folder or hub name; the bundled demonstration model when left out.")
     var model: String?
+}
+
+/// Which model, and how it is computed: what every command that loads one takes.
+struct ModelArguments: ParsableArguments {
+    @OptionGroup var name: ModelName
 
     @OptionGroup var device: DeviceArguments
+
+    @OptionGroup var processor: ProcessorArguments
 
     @Option(help: "What a Hopper GPU multiplies in prefill and embedding: bf16 or fp8 (faster, less exact).")
     var precision: MatrixPrecision = .bfloat16
 
+    var model: String? { name.model }
+
     var options: ModelOptions {
         var options = device.options
+        options.threads = processor.threads
+        options.cpuPrecision = processor.cpuPrecision
         options.precision = precision
         return options
     }
+
+    /// The first option, but for the device and its kernels, that differs from what it is when left out.
+    fileprivate var changed: String? {
+        precision != .bfloat16 ? "--precision" : processor.changed ?? (device.fusion == nil ? nil : "--fusion")
+    }
 }
 
+/// ``ModelArguments`` of a command that goes on token by token.
+struct DecoderArguments: ParsableArguments {
+    @OptionGroup var base: ModelArguments
+
+    @OptionGroup(title: "Options of decoding") var decoding: DecodingArguments
+
+    var model: String? { base.model }
+    var device: DeviceArguments { base.device }
+
+    var options: ModelOptions {
+        var options = base.options
+        options.decoding = decoding.decode
+        options.decodeWeights = decoding.decodeWeights
+        options.cacheFormat = decoding.kvCache
+        return options
+    }
+
+    /// The first option, but for the device and its kernels, that differs from what it is when left out.
+    var changed: String? { base.changed ?? decoding.changed }
+
+    func validate() throws {
+        if device.device == .cpu, let changed = decoding.changedOfGPU { throw ValidationError("\(changed) is about a GPU; leave --device cpu out") }
+    }
+}
+
+/// Where it runs.
 struct DeviceArguments: ParsableArguments {
     @Option(help: "auto, cpu, cuda or cuda:N.")
     var device: DeviceSelection = .automatic
@@ -30,6 +72,49 @@ struct DeviceArguments: ParsableArguments {
         help: "Kernels of the GPU: automatic, hopper (compute capability 9.0 only) or generic (8.0 and newer).")
     var kernels: KernelPath = .automatic
 
+    @Option(
+        help: ArgumentHelp(
+            "What the GPU's products do of the norms: none, heads or full; full for embedding models when left out.", visibility: .hidden))
+    var fusion: PrefillFusion?
+
+    var options: ModelOptions {
+        var options = ModelOptions(device: device, kernels: kernels)
+        options.fusion = fusion
+        return options
+    }
+
+    /// The first option that differs from what it is when left out.
+    var changed: String? { device != .automatic ? "--device" : kernels != .automatic ? "--kernel-path" : fusion != nil ? "--fusion" : nil }
+}
+
+/// How many of the CPU's threads work.
+struct ThreadArguments: ParsableArguments {
+    @Option(help: "CPU threads; one a processor when left out.")
+    var threads: Int?
+
+    func validate() throws {
+        if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
+    }
+}
+
+/// How the CPU computes.
+struct ProcessorArguments: ParsableArguments {
+    @OptionGroup var pool: ThreadArguments
+
+    @Option(
+        help: """
+            What the CPU multiplies with bf16 weights in prompts and texts: fp32 activations as they are, or rounded to bf16 (faster with AVX-512 BF16; \
+            no difference elsewhere).
+            """)
+    var cpuPrecision: CPUPrecision = .fp32
+
+    var threads: Int? { pool.threads }
+
+    fileprivate var changed: String? { threads != nil ? "--threads" : cpuPrecision != .fp32 ? "--cpu-precision" : nil }
+}
+
+/// How one token after the other is computed.
+struct DecodingArguments: ParsableArguments {
     @Option(
         help: """
             How a GPU computes single tokens: resident (one kernel, which needs the weights twice), layers (operation by operation) or automatic: \
@@ -47,32 +132,15 @@ struct DeviceArguments: ParsableArguments {
             """)
     var kvCache: KeyValueCacheFormat = .bfloat16
 
-    @Option(help: "CPU threads; one a processor when left out.")
-    var threads: Int?
-
-    @Option(
-        help: """
-            What the CPU multiplies with bf16 weights in prompts and texts: fp32 activations as they are, or rounded to bf16 (faster with AVX-512 BF16; \
-            no difference elsewhere).
-            """)
-    var cpuPrecision: CPUPrecision = .fp32
-
-    @Option(
-        help: ArgumentHelp(
-            "What the GPU's products do of the norms: none, heads or full; full for embedding models when left out.", visibility: .hidden))
-    var fusion: PrefillFusion?
-
-    var options: ModelOptions {
-        var options = ModelOptions(device: device, kernels: kernels, decoding: decode, threads: threads, cpuPrecision: cpuPrecision)
-        options.fusion = fusion
-        options.decodeWeights = decodeWeights
-        options.cacheFormat = kvCache
-        return options
-    }
-
     func validate() throws {
-        if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
+        if decode == .layers, decodeWeights != .bfloat16 {
+            throw ValidationError("--decode-weights \(decodeWeights.rawValue) is what the resident kernel reads; leave --decode layers out")
+        }
     }
+
+    fileprivate var changed: String? { changedOfGPU ?? (kvCache != .bfloat16 ? "--kv-cache" : nil) }
+
+    fileprivate var changedOfGPU: String? { decode != .automatic ? "--decode" : decodeWeights != .bfloat16 ? "--decode-weights" : nil }
 }
 
 extension CPUPrecision: ExpressibleByArgument {}
@@ -103,61 +171,4 @@ extension PrefillFusion: ExpressibleByArgument {}
 extension ReplicaCount: ExpressibleByArgument {
     public init?(argument: String) { self.init(argument) }
     public var defaultValueDescription: String { description }
-}
-
-/// Whether tokens are guessed ahead.
-struct SpeculationArguments: ParsableArguments {
-    @Option(
-        help: """
-            Guess up to this many tokens a step from how the text went on before (prompt lookup) and keep those that the model chooses too: the same \
-            text, sooner where it repeats itself. 1 to \(GenerationOptions.largestPromptLookup); a GPU's resident kernel guesses three at most, and only \
-            where the likeliest token is taken.
-            """)
-    var speculate: Int = 0
-
-    func validate() throws {
-        guard 0...GenerationOptions.largestPromptLookup ~= speculate else {
-            throw ValidationError("--speculate is \(speculate), expected 0 to \(GenerationOptions.largestPromptLookup)")
-        }
-    }
-}
-
-/// How tokens are chosen; what is left out comes from the model's generation_config.json.
-struct SamplingArguments: ParsableArguments {
-    @Option(help: "0 takes the likeliest token, 1 samples as the model says.")
-    var temperature: Float?
-
-    @Option(help: "Sample among the K likeliest tokens.")
-    var topK: Int?
-
-    @Option(help: "Sample among the likeliest tokens whose probabilities reach P together.")
-    var topP: Float?
-
-    @Option(help: "Drop tokens less likely than P times the likeliest.")
-    var minP: Float?
-
-    @Option(help: "Divide the logits of tokens that came up before; 1 for none.")
-    var repetitionPenalty: Float?
-
-    @Option(help: "Subtract from the logits of tokens generated before.")
-    var presencePenalty: Float?
-
-    @Option(help: "Subtract from the logits of tokens generated before, for each time.")
-    var frequencyPenalty: Float?
-
-    @Option(help: "Seed of the random choice; the same seed gives the same text.")
-    var seed: UInt64?
-
-    func apply(to defaults: SamplingParameters) -> SamplingParameters {
-        var parameters = defaults
-        if let temperature { parameters.temperature = temperature }
-        if let topK { parameters.topK = topK }
-        if let topP { parameters.topP = topP }
-        if let minP { parameters.minP = minP }
-        if let repetitionPenalty { parameters.repetitionPenalty = repetitionPenalty }
-        if let presencePenalty { parameters.presencePenalty = presencePenalty }
-        if let frequencyPenalty { parameters.frequencyPenalty = frequencyPenalty }
-        if let seed { parameters.seed = seed }
-        return parameters
-    }
 }

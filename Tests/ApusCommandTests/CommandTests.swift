@@ -47,6 +47,47 @@ struct CommandTests {
         #expect(run.errors.split(separator: "\n").count == 1, "\(run.errors)")
     }
 
+    private static let model = ["--device", "--kernel-path", "--threads", "--cpu-precision", "--precision"]
+    private static let decoding = ["--decode", "--decode-weights", "--kv-cache"]
+
+    /// What each command's help lists of the options of models; what it does not list it refuses.
+    @Test(arguments: [
+        (["embed", "--input", "-"], model), (["generate", "--prompt", "a"], model + decoding + ["--speculate"]),
+        (["chat"], model + decoding + ["--speculate"]), (["tokenize", "--input", "-"], []), (["render", "--messages", "-"], []),
+        (["logits", "--ids", "1", "--output", "x"], model + decoding),
+        (["init", "--preset", "qwen3-0.6b", "--seed", "1", "--output", "/no/such/x"], []),
+        (["verify"], model + decoding + ["--speculate"]), (["bench", "embed"], ["--device", "--kernel-path", "--precision"]),
+        (["bench", "decode"], model + decoding + ["--speculate"]), (["bench", "cpu"], ["--threads"]), (["bench", "operators"], ["--device"]),
+        (["tune"], ["--device"]), (["info"], model + decoding), (["models"], []),
+    ])
+    func aCommandTakesTheOptionsThatItHasAMeaningFor(command: [String], options: [String]) throws {
+        let name = Array(command.prefix(command[0] == "bench" ? 2 : 1))
+        let help = try CommandLineRun(name + ["--help"]).lines.map { $0.drop { $0 == " " } }.filter { $0.hasPrefix("-") }
+        let listed = Set(help.flatMap { $0.prefix { $0 != "<" }.split { $0 == " " || $0 == "," }.map(String.init) })
+        for option in Self.model + Self.decoding + ["--speculate"] {
+            #expect(listed.contains(option) == options.contains(option), "\(name) \(option)")
+            guard !options.contains(option) else { continue }
+            let run = try CommandLineRun(command + [option, "1"])
+            #expect(run.status == 64 && run.output.isEmpty, "\(name) \(option): \(run.status)")
+            #expect(run.errors.hasPrefix("apus: Unknown option '\(option)'"), "\(run.errors)")
+            #expect(run.errors.split(separator: "\n").count == 1, "\(run.errors)")
+        }
+    }
+
+    /// Options that have no meaning beside others.
+    @Test(arguments: [
+        ["verify", "--operators", "--decode", "layers"], ["verify", "--operators", "--threads", "2"], ["verify", "--operators", "--kv-cache", "fp8"],
+        ["verify", "--cases", "5"], ["verify", "--overlap"], ["info", "--kernels", "--decode-weights", "fp8"],
+        ["info", "--kernels", "--device", "cpu"],
+        ["generate", "--prompt", "a", "--decode", "layers", "--decode-weights", "fp8"], ["chat", "--device", "cpu", "--decode", "resident"],
+    ])
+    func anOptionWithoutMeaningIsAUsageError(arguments: [String]) throws {
+        let run = try CommandLineRun(arguments)
+        #expect(run.status == 64 && run.output.isEmpty, "\(run.status)")
+        #expect(run.errors.hasPrefix("apus: ") && run.errors.split(separator: "\n").count == 1, "\(run.errors)")
+        #expect(run.errors.contains("leave"), "\(run.errors)")
+    }
+
     @Test func textsBecomeVectors() throws {
         try withModel { model, folder in
             let input = "\"one\"\n{\"text\": \"two\"}\n\n\"three\"\n"

@@ -15,7 +15,7 @@ struct BenchCPUCommand: AsyncParsableCommand {
             decode_tokens_per_second by name, such as Benchmarks/peers/torch_cpu.py, in the same minute.
             """)
 
-    @OptionGroup var device: DeviceArguments
+    @OptionGroup var pool: ThreadArguments
 
     @Option(help: "Tokens of the prefill.")
     var tokens: Int = 512
@@ -69,11 +69,11 @@ struct BenchCPUCommand: AsyncParsableCommand {
             try FolderInitializer(preset: preset).write(to: path, seed: 1) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
             progress.finish()
         }
-        return try LoadedModel(folder: .init(path: path), options: ModelOptions(device: .cpu, threads: device.threads, cpuPrecision: precision))
+        return try LoadedModel(folder: .init(path: path), options: ModelOptions(device: .cpu, threads: pool.threads, cpuPrecision: precision))
     }
 
     private func executor(_ model: LoadedModel) throws -> CPUExecutor {
-        guard let executor = model.executor as? CPUExecutor else { throw ValidationError("bench cpu runs on the CPU; use --device cpu") }
+        guard let executor = model.executor as? CPUExecutor else { throw ValidationError("the model did not go to the CPU") }
         return executor
     }
 
@@ -98,7 +98,7 @@ struct BenchCPUCommand: AsyncParsableCommand {
         }
         return Decode(
             figures: figures, weightBytes: model.weightByteCount, device: model.executor.deviceDescription,
-            threads: device.threads ?? ThreadPool.processorCount)
+            threads: pool.threads ?? ThreadPool.processorCount)
     }
 
     private func report(_ prefills: [Prefill], _ decode: Decode, _ peers: [PeerCommand.Figures]) throws {

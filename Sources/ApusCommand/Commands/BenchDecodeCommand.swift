@@ -19,7 +19,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
             samples_us, such as Benchmarks/peers/torch_decode.py, on the same GPU.
             """)
 
-    @OptionGroup var model: ModelArguments
+    @OptionGroup var model: DecoderArguments
 
     @Option(help: "Lengths of the context, separated by commas; those of 1, 200, 500, 1900, 8192 and 32768 that the model has, when left out.")
     var contexts: String?

@@ -12,7 +12,7 @@ struct ChatCommand: AsyncParsableCommand {
             Ctrl-C stops an answer that is being written. A turn computes only what is new of the conversation.
             """)
 
-    @OptionGroup var model: ModelArguments
+    @OptionGroup var model: DecoderArguments
 
     @Option(help: "A system message at the start of the conversation.")
     var system: String?

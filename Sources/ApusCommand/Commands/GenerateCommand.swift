@@ -11,7 +11,7 @@ struct GenerateCommand: AsyncParsableCommand {
             The prompt is continued as it stands; --chat puts it into the model's chat template first.
             """)
 
-    @OptionGroup var model: ModelArguments
+    @OptionGroup var model: DecoderArguments
 
     @Option(help: "The text to continue; - reads it from standard input.")
     var prompt: String?

@@ -10,7 +10,7 @@ struct InfoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info", abstract: "Show what this machine offers and what a model is.")
 
-    @OptionGroup var model: ModelArguments
+    @OptionGroup var model: DecoderArguments
 
     @Flag(help: "Show registers, shared memory and spills of the compiled kernels in the cache instead.")
     var kernels = false
@@ -21,6 +21,7 @@ struct InfoCommand: AsyncParsableCommand {
     func validate() throws {
         if architecture != nil, !kernels { throw ValidationError("--architecture needs --kernels") }
         if kernels, model.model != nil { throw ValidationError("--kernels shows no model; leave '\(model.model ?? "")' out") }
+        if kernels, let changed = model.changed ?? model.device.changed { throw ValidationError("--kernels shows no model; leave \(changed) out") }
     }
 
     func run() async throws {

@@ -7,7 +7,7 @@ struct LogitsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "logits", abstract: "Write the logits behind each of the given tokens, [n, vocabulary] float32.")
 
-    @OptionGroup var model: ModelArguments
+    @OptionGroup var model: DecoderArguments
 
     @Option(help: "Token ids, separated by commas.")
     var ids: String

@@ -9,7 +9,7 @@ struct RenderCommand: AsyncParsableCommand {
         commandName: "render", abstract: "Print a conversation as the model's chat template renders it.",
         discussion: "The messages are a JSON array of objects with \"role\" and \"content\", tools a JSON array of function descriptions.")
 
-    @OptionGroup var model: ModelArguments
+    @OptionGroup var model: ModelName
 
     @Option(help: "The messages: a JSON file, or - for standard input.")
     var messages: String

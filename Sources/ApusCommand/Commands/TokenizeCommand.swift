@@ -8,7 +8,7 @@ struct TokenizeCommand: AsyncParsableCommand {
         commandName: "tokenize", abstract: "Print the token ids of texts, one JSON array a line.",
         discussion: "Input is read as by embed. The special tokens that the tokenizer's post-processor adds are part of the ids.")
 
-    @OptionGroup var model: ModelArguments
+    @OptionGroup var model: ModelName
 
     @Option(help: "The texts: a file, or - for standard input.")
     var input: String

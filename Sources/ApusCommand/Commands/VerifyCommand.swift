@@ -14,7 +14,7 @@ struct VerifyCommand: AsyncParsableCommand {
             |a - b| <= absolute + relative * |b|. The exit status is 1 if one check fails.
             """)
 
-    @OptionGroup var model: ModelArguments
+    @OptionGroup var model: DecoderArguments
 
     @Option(help: "Seed of the random tokens or cases.")
     var seed: UInt64 = 1
@@ -42,6 +42,10 @@ struct VerifyCommand: AsyncParsableCommand {
     func validate() throws {
         if operators, faults { throw ValidationError("give --operators or --faults, not both") }
         if operators, model.model != nil { throw ValidationError("--operators verifies no model; leave '\(model.model ?? "")' out") }
+        if operators, let changed = model.changed ?? (fault == nil ? nil : "--fault") {
+            throw ValidationError("--operators verifies no model; leave \(changed) out")
+        }
+        if !operators, let changed = cases.changed { throw ValidationError("\(changed) is about operators; give --operators too, or leave it out") }
         if let conversations, conversations < 2 { throw ValidationError("--conversations is \(conversations), expected at least 2") }
         if let speculate, !(1...GenerationOptions.largestPromptLookup ~= speculate) {
             throw ValidationError("--speculate is \(speculate), expected 1 to \(GenerationOptions.largestPromptLookup)")

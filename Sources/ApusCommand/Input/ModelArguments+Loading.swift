@@ -2,7 +2,17 @@ import Apus
 import Foundation
 import ModelHub
 
-extension ModelArguments {
+/// What names a model and says how to load it.
+protocol ModelChoice {
+    var model: String? { get }
+    var options: ModelOptions { get }
+}
+
+extension ModelArguments: ModelChoice {}
+
+extension DecoderArguments: ModelChoice {}
+
+extension ModelChoice {
     /// Finds the model, fetching it with a progress line where the cache lacks it, and loads it.
     func load(default bundled: BundledModel, replicas: ReplicaCount = .count(1), preparesVectors: Bool = false) async throws -> LoadedModel {
         let line = DownloadLine()
@@ -12,12 +22,14 @@ extension ModelArguments {
         options.preparesVectors = preparesVectors
         return try await LoadedModel(model ?? bundled.name, options: options) { line.update($0) }
     }
+}
 
+extension ModelName {
     /// The model's folder without its weights being loaded.
     func folder(default bundled: BundledModel, parts: ModelParts) async throws -> ModelFolder {
         let line = DownloadLine()
         defer { line.finish() }
-        return try await LoadedModel.findFolder(model ?? bundled.name, parts: parts, options: options) { line.update($0) }
+        return try await LoadedModel.findFolder(model ?? bundled.name, parts: parts) { line.update($0) }
     }
 }
 

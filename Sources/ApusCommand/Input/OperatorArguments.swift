@@ -16,6 +16,11 @@ struct OperatorCaseArguments: ParsableArguments {
     @Flag(help: "Let kernels start while the one ahead of them runs (compute capability 9.0).")
     var overlap = false
 
+    /// The first option that differs from what it is when left out.
+    var changed: String? {
+        cases != 100 ? "--cases" : !names.isEmpty ? "--operator" : tuned ? "--tuned" : overlap ? "--overlap" : nil
+    }
+
     func validate() throws {
         if cases < 1 || cases > 100_000 { throw ValidationError("--cases is \(cases), expected 1 to 100000") }
     }
