@@ -21,8 +21,10 @@ public protocol ModelExecutor: AnyObject, Sendable {
 
     /// Makes ready what single tokens take, so that the first answer does not wait for it; does nothing where that is little.
     ///
-    /// - Parameter draws: tokens will be drawn or penalised, and not only the likeliest taken.
-    func prepare(draws: Bool) throws
+    /// - Parameters:
+    ///   - draws: tokens will be drawn or penalised, and not only the likeliest taken.
+    ///   - guesses: tokens that will be guessed ahead in a step, at most; 0 for none.
+    func prepare(draws: Bool, guesses: Int) throws
 
     /// A new, empty sequence with a cache of its own.
     func makeSession() throws -> any DecoderSession
@@ -43,7 +45,7 @@ public protocol ModelExecutor: AnyObject, Sendable {
 }
 
 extension ModelExecutor {
-    public func prepare(draws: Bool) throws {}
+    public func prepare(draws: Bool, guesses: Int) throws {}
 }
 
 /// A batch on its way to vectors.

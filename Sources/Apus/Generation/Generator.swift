@@ -56,14 +56,16 @@ public final class Generator: Sendable {
         ids: [Int], options: GenerationOptions, session: (any DecoderSession)? = nil, onPiece: (GenerationPiece) throws -> Bool = { _ in true }
     ) throws -> GenerationResult {
         var run = try GenerationRun(model: model, options: options, promptIDs: ids)
-        if session == nil { try prepare(options.sampling) }
+        if session == nil { try prepare(options) }
         let session = try session ?? model.executor.makeSession()
         return try run.execute(session: session, onPiece: onPiece)
     }
 
-    /// Makes ready what answers with these parameters take, kernels above all; the first such answer does it otherwise.
-    public func prepare(_ sampling: SamplingParameters) throws {
-        try model.executor.prepare(draws: sampling.draws)
+    /// Makes ready what answers with these options take, kernels above all; the first such answer does it otherwise.
+    public func prepare(_ options: GenerationOptions) throws {
+        // A device guesses where the likeliest tokens are taken.
+        let draws = options.sampling.draws
+        try model.executor.prepare(draws: draws, guesses: draws ? 0 : options.promptLookupTokens)
     }
 
     /// Continues `prompt` on a thread of its own and hands the pieces over as they come.

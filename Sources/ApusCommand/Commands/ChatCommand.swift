@@ -27,10 +27,10 @@ struct ChatCommand: AsyncParsableCommand {
     func run() async throws {
         let generator = try Generator(model: await model.load(default: .text))
         let parameters = sampling.apply(to: generator.defaultSampling)
-        try generator.prepare(parameters)
-        let session = try ChatSession(generator, system: system)
         let options = GenerationOptions(
             maximumTokens: maxTokens, sampling: parameters, promptLookupTokens: speculation.speculate)
+        try generator.prepare(options)
+        let session = try ChatSession(generator, system: system)
         var loop = ChatLoop(session: session, options: options, isTerminal: isatty(STDIN_FILENO) == 1)
         loop.say(
             "\(model.model ?? BundledModel.text.name) on \(generator.deviceDescription). /clear, /think, /no_think, /quit; Ctrl-C stops an answer.")

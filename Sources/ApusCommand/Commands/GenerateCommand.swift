@@ -61,7 +61,7 @@ struct GenerateCommand: AsyncParsableCommand {
         let options = try options(for: generator)
         let promptIDs = try promptIDs(generator)
         let streams = !json
-        try generator.prepare(options.sampling)
+        try generator.prepare(options)
         let session = try generator.model.executor.makeSession()
         let loading = ContinuousClock.now - start
         let result = try generator.generate(ids: promptIDs, options: options, session: session) { piece in

@@ -148,21 +148,24 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     ///
     /// - Throws: what is in its way where it was asked for by name; otherwise only what is no matter of the model or of memory.
     ///
-    /// - Parameter draws: Compiles the form that draws tokens along with it; later it is compiled when first needed.
+    /// - Parameters:
+    ///   - draws: Compiles the form that draws tokens along with it; later it is compiled when first needed.
+    ///   - guesses: Compiles the form for so many guesses a step, likewise.
     @discardableResult
-    func decodeEngine(draws: Bool = false) throws -> DecodeEngine? {
+    func decodeEngine(draws: Bool = false, guesses: Int = 0) throws -> DecodeEngine? {
         guard decoding != .layers else { return nil }
         return try engineLock.withLock {
-            let choice = try engine ?? chooseEngine(draws: draws)
+            let choice = try engine ?? chooseEngine(draws: draws, guesses: guesses)
             engine = choice
             guard case .resident(let made) = choice else { return nil }
             return made
         }
     }
 
-    public func prepare(draws: Bool) throws {
-        guard let engine = try decodeEngine(draws: draws), draws else { return }
-        try engine.prepareDrawing()
+    public func prepare(draws: Bool, guesses: Int) throws {
+        guard let engine = try decodeEngine(draws: draws, guesses: guesses) else { return }
+        if draws { try engine.prepareDrawing() }
+        try engine.prepareGuessing(guesses)
     }
 
     /// Compiles in the background what vectors of texts of any lengths take; at once where the executor was made for them.
@@ -178,14 +181,14 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// Waits until all that was begun so is compiled.
     package func finishPreparing() { compilations.withLock { $0 }?.wait() }
 
-    private func chooseEngine(draws: Bool) throws -> DecodeChoice {
+    private func chooseEngine(draws: Bool, guesses: Int) throws -> DecodeChoice {
         guard fusion != .full else { return .layers("full fusion folds norms into the weights") }
         guard precision == .bfloat16 else { return .layers("the weights lie in 8-bit codes for prompts") }
         do {
             return .resident(
                 try DecodeEngine(
                     spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic, format: decodeWeights,
-                    cacheFormat: cacheFormat, draws: draws))
+                    cacheFormat: cacheFormat, draws: draws, guesses: guesses))
         } catch {
             guard decoding == .automatic, let reason = DecodeChoice.reason(for: error) else { throw error }
             return .layers(reason)

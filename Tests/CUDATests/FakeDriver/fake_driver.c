@@ -7,6 +7,7 @@
 // FAKE_FAULT     status of every call after a launch (0)      FAKE_NO_CLUSTERS  leaves cuOccupancyMaxActiveClusters out
 // FAKE_SIZES     the words of the variable apus_decode_sizes (none); then the kernel apus_decode has statuses of its own,
 //                FAKE_DECODE_LAUNCH (0) and FAKE_DECODE_FAULT (0), and hands over FAKE_DECODE_TOKENS (0) tokens at most: 0, 1 and on
+// FAKE_LOOKUP    the words of the variable apus_decode_lookup, of the form that guesses (none)
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -67,6 +68,9 @@ static char object[8];
 static char decodeKernel[8];
 #ifdef FAKE_SIZES
 static uint32_t decodeSizes[] = {FAKE_SIZES};
+#endif
+#ifdef FAKE_LOOKUP
+static uint32_t decodeLookup[] = {FAKE_LOOKUP};
 #endif
 
 static int state(void) { return sticky; }
@@ -312,6 +316,13 @@ int cuModuleGetGlobal_v2(pointer *address, size_t *count, void *module, const ch
     if (strcmp(name, "apus_decode_sizes") == 0) {
         *address = (pointer)(uintptr_t)decodeSizes;
         *count = sizeof decodeSizes;
+        return module ? 0 : 500;
+    }
+#endif
+#ifdef FAKE_LOOKUP
+    if (strcmp(name, "apus_decode_lookup") == 0) {
+        *address = (pointer)(uintptr_t)decodeLookup;
+        *count = sizeof decodeLookup;
         return module ? 0 : 500;
     }
 #endif

@@ -9,7 +9,7 @@ import Transformer
 @Suite(.enabled(if: FakeGPU.isAvailable, FakeGPU.reason)) struct DecodeFaultTests {
     private static let spec = DeviceMemoryTests.spec
     /// As the kernel would tell them, but for few and small chunks.
-    private static var sizes: [String: String] {
+    static var sizes: [String: String] {
         ["FAKE_SIZES": "1024,384,64,4,1,64,384,4096,\(MemoryLayout<DecodeArguments>.stride),4096,4096"]
     }
 

@@ -27,8 +27,10 @@ final class DecodeEngine: @unchecked Sendable {
     /// The form that draws tokens, compiled when it is first asked for; nil inside where the model or the GPU has none.
     private var sampler: DecodeSampler??
     private let isDrawingReady = Atomic<Bool>(false)
-    /// The forms that guess, by positions of a step; nil inside where the GPU has none.
-    private var speculators: [Int: DecodeSpeculator?] = [:]
+    /// The forms that guess, by positions of a step, compiled when they are first asked for.
+    private var speculators: [Int: DecodeSpeculator] = [:]
+    /// The bits of those positions.
+    private let readyPositions = Atomic<Int>(0)
     /// Of the forms that draw and guess.
     private let formByteCount = Mutex(0)
     private let isGeneric: Bool
@@ -49,11 +51,13 @@ final class DecodeEngine: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - draws: Compiles the form that draws tokens too, beside the other, so that the first drawn answer does not wait for it.
+    ///   - guesses: Compiles the form for so many guesses a step too, likewise.
     ///   - variant: a form of the kernel that is measured beside its own.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` or `noHead`; ``CUDAError`` where memory is short.
     init(
         _ spec: TransformerSpec, weights: DeviceWeights, embeddingScale: Float, on context: OperatorContext, isGeneric: Bool,
-        format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat = .bfloat16, draws: Bool = false, variant: DecodeVariant? = nil
+        format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat = .bfloat16, draws: Bool = false, guesses: Int = 0,
+        variant: DecodeVariant? = nil
     ) throws {
         let device = context.device
         let plan = try DecodePlan(
@@ -68,9 +72,13 @@ final class DecodeEngine: @unchecked Sendable {
         self.embeddingScale = embeddingScale
         source = weights
         let drawing = draws ? DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat) : nil
-        let ahead = drawing.map { drawing in
-            CompilationAhead { try context.compiler.compile(DecodePlan.kernelPath, constants: drawing.constants, for: context.architecture) }
+        let guessing = DecodeSpeculator.form(
+            guesses: guesses, spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat)
+        func compileAhead(_ plan: DecodePlan) -> CompilationAhead {
+            CompilationAhead { try context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture) }
         }
+        let drawingAhead = drawing.map(compileAhead)
+        let guessingAhead = guessing.map { (positions: $0.positions, compilation: compileAhead($0.plan)) }
         let kernels = try DecodeKernels(plan, on: context)
         self.kernels = kernels
         boxRows = DecodePlan.boxRows(
@@ -86,7 +94,10 @@ final class DecodeEngine: @unchecked Sendable {
         chosen = try buffer(4 * Self.stepLimit)
         logits = try buffer(4 * spec.vocabularySize)
         mailbox = try PinnedBuffer(byteCount: 8 * Self.stepLimit + 64, in: context.context)
-        if let ahead { _ = try locked { try makeSampler(ahead.kernels()) } }
+        try locked {
+            if let drawingAhead { _ = try makeSampler(drawingAhead.kernels()) }
+            if let guessingAhead { _ = try makeSpeculator(guessingAhead.compilation.kernels(), positions: guessingAhead.positions) }
+        }
     }
 
     /// Of the grid, all resident.
@@ -230,20 +241,30 @@ final class DecodeEngine: @unchecked Sendable {
         return made
     }
 
-    /// The form for so many guesses a step, or for fewer where the GPU has no other.
+    /// Compiles the form for so many guesses a step, if that has not been done.
+    func prepareGuessing(_ guesses: Int) throws {
+        guard let form = form(guesses: guesses), readyPositions.load(ordering: .acquiring) & form.positions == 0 else { return }
+        _ = try locked { try preparedSpeculator(guesses: guesses) }
+    }
+
+    private func form(guesses: Int) -> (positions: Int, plan: DecodePlan)? {
+        DecodeSpeculator.form(guesses: guesses, spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat)
+    }
+
+    /// The form for so many guesses a step, or for fewer where the GPU has no other; nil where it has none.
     private func preparedSpeculator(guesses: Int) throws -> DecodeSpeculator? {
-        for positions in guesses == 1 ? [2] : [4, 2] {
-            if let known = speculators[positions] {
-                if let known { return known }
-                continue
-            }
-            let made = try DecodeSpeculator(
-                spec, positions: positions, packed: kernels.sizes, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat)
-            speculators[positions] = .some(made)
-            formByteCount.withLock { $0 += made?.byteCount ?? 0 }
-            if let made { return made }
-        }
-        return nil
+        guard let (positions, plan) = form(guesses: guesses) else { return nil }
+        if let known = speculators[positions] { return known }
+        let compiled = try context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture)
+        return try makeSpeculator(compiled, positions: positions)
+    }
+
+    private func makeSpeculator(_ compiled: CompiledKernels, positions: Int) throws -> DecodeSpeculator {
+        let made = try DecodeSpeculator(spec, compiled, positions: positions, packed: kernels.sizes, on: context)
+        speculators[positions] = made
+        formByteCount.withLock { $0 += made.byteCount }
+        readyPositions.bitwiseOr(positions, ordering: .releasing)
+        return made
     }
 
     /// A word of the mailbox: the token, its place in the launch from 1 on, and where the kernel guesses the step that gave it and that step's positions.

@@ -13,19 +13,25 @@ final class DecodeSpeculator {
 
     var byteCount: Int { exchange.byteCount + history.byteCount }
 
-    /// Compiles the form for a step of so many positions; nil where the GPU's shared memory does not hold it.
-    init?(
-        _ spec: TransformerSpec, positions: Int, packed: DecodeSizes, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat,
+    /// What the form for so many guesses a step is compiled for, or that for fewer where the GPU's shared memory does not hold it, and the positions of
+    /// its steps; nil where it holds none.
+    static func form(
+        guesses: Int, _ spec: TransformerSpec, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat,
         cacheFormat: KeyValueCacheFormat
-    ) throws {
+    ) -> (positions: Int, plan: DecodePlan)? {
         let device = context.device
-        guard
+        for positions in guesses < 1 ? [] : guesses == 1 ? [2] : [4, 2] {
             let plan = try? DecodePlan(
                 spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
                 hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, positions: positions)
-        else { return nil }
-        let module = try Module(
-            context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture), in: context.context)
+            if let plan { return (positions, plan) }
+        }
+        return nil
+    }
+
+    /// - Parameter packed: sizes of the form whose weights are packed.
+    init(_ spec: TransformerSpec, _ compiled: CompiledKernels, positions: Int, packed: DecodeSizes, on context: OperatorContext) throws {
+        let module = try Module(compiled, in: context.context)
         decode = try module.kernel("apus_decode")
         sizes = try DecodeSizes(context.stream.download(UInt32.self, from: module.global("apus_decode_sizes")))
         let own = try context.stream.download(UInt32.self, from: module.global("apus_decode_lookup")).map(Int.init)
