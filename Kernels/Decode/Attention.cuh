@@ -48,7 +48,9 @@ struct HeadPackets {
 // Reads q, k, v of this token, norms and rotates them, and leaves them in shared memory.
 APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, HeadPackets& early, u32 tag, int layer,
                               const HeadNorm& norm, CacheElement* keys, CacheElement* values, u8* exponents, int position, int rope) {
-    const int vector = threadIdx.x / 32, lane = threadIdx.x % 32, member = blockIdx.x % members;
+    // Of the largest heads no predicate is worth keeping.
+    const int thread = headParts > 1 ? threadIndex() : threadIdx.x, vector = thread / 32, lane = thread % 32;
+    const bool isWriter = blockIdx.x % keyMembers == 0;
     constexpr int each = headParts, half = headSize / 2;
     const bool active = lane * 4 < headSize;
     if (vector < headsPerGroup + 2) {
@@ -90,8 +92,8 @@ APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, HeadPackets& e
         }
         if constexpr (hasCachedCodes) {
             putVector(v, active, vector, shared.queries[isKey || isValue ? 0 : vector], isKey ? shared.key : shared.value,
-                      member == 0 ? (isKey ? keys : values) + static_cast<u32>(position) * rowElements : nullptr,
-                      exponents + static_cast<u32>(position) * groups);
+                      isWriter ? (isKey ? keys : values) + static_cast<u32>(position) * rowElements : nullptr,
+                      exponents + static_cast<u32>(position) * keyHeads);
             return;
         }
         if (!active) return;
@@ -109,7 +111,7 @@ APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, HeadPackets& e
             }
             const Vec2 bits = {packBF16(v[e][0], v[e][1]), packBF16(v[e][2], v[e][3])};
             *reinterpret_cast<Vec2*>((isKey ? shared.key : shared.value) + element) = bits;
-            if (member == 0)
+            if (isWriter)
                 *reinterpret_cast<Vec2*>((isKey ? keys : values) + static_cast<u32>(position) * rowElements + element) = bits;
         }
     }
@@ -198,10 +200,12 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
         }
     }
     if (hasCachedCodes && throughRing) tile.zero();
+    constexpr bool isApart = throughRing && CacheTile::isLarge;  // values are taken behind the scores, keys behind the sums before
     const auto step = [&](int first) {
-        if (position - first < tileRows) tile.insert(shared.key, shared.value, position - first);
+        if constexpr (isApart) tile.template take<true>(weights, shared, end - round, layer);
+        if (position - first < tileRows) tile.template insert<true, true, !isApart>(shared.key, shared.value, position - first);
         if (throughRing && position - 1 - first < tileRows && position > first)
-            tile.template insert<false>(shared.lastKey, shared.lastValue, position - 1 - first);
+            tile.template insert<false, true, !isApart>(shared.lastKey, shared.lastValue, position - 1 - first);
         const CacheFactors factors(tile);
         float grow = 1.0f, lowWeight = 1.0f, highWeight = 1.0f;  // of the sums, for the exponent that they have; of codes
         if constexpr (hasCachedCodes)
@@ -222,7 +226,7 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
         } else if constexpr (hasCachedCodes && isLong) {
             if (next < end) tile.loadExponents(exponents, behind, next, end);
         }
-        if (throughRing && round + blockRows < span.to) tile.template take<true>(weights, shared, end - round - blockRows, layer);
+        if (throughRing && !isApart && round + blockRows < span.to) tile.template take<true>(weights, shared, end - round - blockRows, layer);
         if (isLong && !throughRing && next < end) tile.template loadKeys<true>(keys, next, end, policy);
         float low, high;
         factors.scores(scores, low, high);
@@ -237,6 +241,12 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
         low = exp2Fast(low - most), high = exp2Fast(high - most);
         sum = isLong ? sum * fade + (low + high) : low + high;
         if constexpr (hasCachedCodes) low *= lowWeight, high *= highWeight;
+        if constexpr (isApart) {
+            tile.template take<false>(weights, shared, end - round, layer);
+            if (position - first < tileRows) tile.template insert<true, false>(shared.key, shared.value, position - first);
+            if (position - 1 - first < tileRows && position > first)
+                tile.template insert<false, false>(shared.lastKey, shared.lastValue, position - 1 - first);
+        }
         const Vec2 p = weightColumns(low, high, head * 8 + row / 2, tile);
 #pragma unroll
         for (int i = 0; i < CacheTile::blocks; ++i)
@@ -248,18 +258,20 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
                 }
                 tile.multiplyValues(out[i][j], i, j, p);
             }
-        if (throughRing && round + blockRows < span.to) tile.template take<false>(weights, shared, end - round - blockRows, layer);
+        if (throughRing && !isApart && round + blockRows < span.to) tile.template take<false>(weights, shared, end - round - blockRows, layer);
         if (isLong && !throughRing && next < end) tile.template loadValues<true>(values, next, end, policy);
     };
     if constexpr (throughRing) {
-        tile.template take<true>(weights, shared, end - span.from, layer);
-        tile.template take<false>(weights, shared, end - span.from, layer);
+        if constexpr (!isApart) {
+            tile.template take<true>(weights, shared, end - span.from, layer);
+            tile.template take<false>(weights, shared, end - span.from, layer);
+        }
         for (; round < span.to; round += blockRows, first += blockRows) {
             if (first < span.to) {
                 step(first);
-            } else if (round + blockRows < span.to) {
-                tile.template take<true>(weights, shared, end - round - blockRows, layer);
-                tile.template take<false>(weights, shared, end - round - blockRows, layer);
+            } else if (isApart || round + blockRows < span.to) {
+                tile.template take<true>(weights, shared, end - round - (isApart ? 0 : blockRows), layer);
+                tile.template take<false>(weights, shared, end - round - (isApart ? 0 : blockRows), layer);
             }
         }
     } else if constexpr (isLong) {
@@ -310,7 +322,7 @@ APUS_DEVICE void join(Shared& shared, const u8* exchanged, int parts, u32 tag, i
     constexpr int stride = partLanes * splitPackets * 16;
     float largest = nothing, sum = 0.0f, o[4] = {};
     for (int left = parts - static_cast<int>(lanePart); ; left -= ahead * partLanes, from += ahead * stride) {
-        Vec4 packets[ahead];
+        Vec4 packets[ahead] = {};  // so that nothing is kept alive for those that are not asked for
 #pragma unroll
         for (int i = 0; i < ahead; ++i)
             if (i * partLanes < left) packets[i] = loadPacket(from + i * stride);

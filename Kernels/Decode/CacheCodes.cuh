@@ -44,7 +44,7 @@ APUS_DEVICE int queryPlace(int k) { return hasCachedCodes ? k / 64 * 64 + k / 8 
 // Where the exponents of a group's keys begin in a layer; those of its values lie cacheCapacity * G behind.
 APUS_DEVICE u8* exponentsOf(const Arguments& a, int layer) {
     if constexpr (!hasCachedCodes) return nullptr;
-    return a.cacheExponents + static_cast<u64>(2 * layer) * a.cacheCapacity * groups + blockIdx.x / members;
+    return a.cacheExponents + static_cast<u64>(2 * layer) * a.cacheCapacity * keyHeads + blockIdx.x / keyMembers;
 }
 
 // A warp's vector of a group, normed and rotated, where the cache has codes: a query to `query`, a key or a value to `kept` and, where given, to its

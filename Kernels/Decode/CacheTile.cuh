@@ -39,6 +39,8 @@ struct CacheTile {
     // Sums of values: 16 elements an mma, half of them missing where a row of bf16 has 128 bytes.
     static constexpr int blocks = ceilDivide(headSize, 128), steps = hasCachedCodes && headSize == 64 ? 4 : 8;
     static constexpr int chains = hasCachedCodes ? 4 : 2;  // sums of a score at a time: an mma waits for the one before in its sum
+    // Of the largest rows the registers hold a tile's keys or its values beside the sums, not both.
+    static constexpr bool isLarge = rowBytes > 256;
 
     Vec4 keys[2][keyUnits], values[valueUnits][4];
     u32 exponents, later[2];  // later: of the warp's next two tiles, where tiles come through the ring
@@ -69,7 +71,7 @@ struct CacheTile {
     // `from`: exponentsOf(), `behind`: from a key's to a value's.
     static __device__ __forceinline__ u32 exponentAt(const u8* from, int behind, int first, int end) {
         const int lane = threadIdx.x % 32, row = first + lane % 16 < end ? first + lane % 16 : end - 1;
-        return loadCached1(from + (lane < 16 ? 0 : behind) + static_cast<u32>(row) * groups);
+        return loadCached1(from + (lane < 16 ? 0 : behind) + static_cast<u32>(row) * keyHeads);
     }
     __device__ __forceinline__ void loadExponents(const u8* from, int behind, int first, int end) {
         if constexpr (hasCachedCodes) exponents = exponentAt(from, behind, first, end);
@@ -78,6 +80,7 @@ struct CacheTile {
     // Where none of a warp's are, its tile is zero or, of codes, what it was.
     template <bool isKeys> __device__ __forceinline__ void take(Weights& weights, Shared& shared, int rows, int layer) {
         const int tile = firstTile(), lane = threadIdx.x % 32, chunks = chunksOf(rows), mine = rows - tile * tileRows;
+        if constexpr (isLarge) zero<isKeys, !isKeys>();  // what was in the registers is not kept alive
         for (int chunk = 0; chunk < chunks; ++chunk) {
             waitBarrier(weights.full + weights.slot * 8, weights.parity, shared, Wait::chunk, layer);
             if (tile / chunkTiles == chunk && mine > 0) {
@@ -100,46 +103,37 @@ struct CacheTile {
             if (lane == 0) barrierArrive(weights.empty + weights.slot * 8);
             if (++weights.slot == ringSlots) weights.slot = 0, weights.parity ^= 1;
         }
-        if (!hasCachedCodes && mine <= 0) {
-            if constexpr (isKeys) {
-#pragma unroll
-                for (int r = 0; r < 2; ++r)
-#pragma unroll
-                    for (int i = 0; i < keyUnits; ++i) keys[r][i] = {0, 0, 0, 0};
-            } else {
-#pragma unroll
-                for (int r = 0; r < 4; ++r)
-#pragma unroll
-                    for (int i = 0; i < valueUnits; ++i) values[i][r] = {0, 0, 0, 0};
-            }
-        }
+        if (!hasCachedCodes && !isLarge && mine <= 0) zero<isKeys, !isKeys>();
     }
-    __device__ __forceinline__ void zero() {
+    template <bool hasKeys = true, bool hasValues = true> __device__ __forceinline__ void zero() {
 #pragma unroll
         for (int r = 0; r < 2; ++r)
 #pragma unroll
-            for (int i = 0; i < keyUnits; ++i) keys[r][i] = {0, 0, 0, 0};
+            for (int i = 0; i < keyUnits; ++i)
+                if (hasKeys) keys[r][i] = {0, 0, 0, 0};
 #pragma unroll
         for (int r = 0; r < 4; ++r)
 #pragma unroll
-            for (int i = 0; i < valueUnits; ++i) values[i][r] = {0, 0, 0, 0};
+            for (int i = 0; i < valueUnits; ++i)
+                if (hasValues) values[i][r] = {0, 0, 0, 0};
     }
     __device__ __forceinline__ void clear() {
         zero();
         if constexpr (hasCachedCodes) exponents = 127;
     }
     // The token's own key and value do not come from the cache. `isOwn`: nor does their exponent.
-    template <bool isOwn = true> __device__ __forceinline__ void insert(const CacheElement* key, const CacheElement* value, int row) {
+    template <bool isOwn = true, bool hasKeys = true, bool hasValues = true>
+    __device__ __forceinline__ void insert(const CacheElement* key, const CacheElement* value, int row) {
         const int lane = threadIdx.x % 32;
 #pragma unroll
         for (int r = 0; r < 2; ++r)
-            if (lane / 4 + 8 * r == row) {
+            if (hasKeys && lane / 4 + 8 * r == row) {
 #pragma unroll
                 for (int i = 0; i < keyUnits; ++i) keys[r][i] = *reinterpret_cast<const Vec4*>(key + lane % 4 * unit + i * (4 * unit));
             }
 #pragma unroll
         for (int r = 0; r < 4; ++r)
-            if (lane % 4 * 2 + r % 2 + r / 2 * 8 == row) {
+            if (hasValues && lane % 4 * 2 + r % 2 + r / 2 * 8 == row) {
 #pragma unroll
                 for (int i = 0; i < valueUnits; ++i) {
                     if constexpr (rowBytes < 128) {

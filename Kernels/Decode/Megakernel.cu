@@ -167,7 +167,7 @@ constexpr int gatedWriters = Publishing<Packet6, 1, pairs>::writers;
             const LayerInfo info = shared.infos[layer];
             CacheElement *keys = shared.cache[layer][0], *values = shared.cache[layer][1];  // of the group's head
             u8* exponents = exponentsOf(a, layer);
-            const int behind = a.cacheCapacity * groups;
+            const int behind = a.cacheCapacity * keyHeads;
             multiply<Input>(inputWeights, weights, shared, layer, [&] { residual.putSquares(shared); });
             syncConsumers();
             publish<Packet4, 1, inputRows, false>(exchange + (inputAt + blockIndex() * (inputRows / 4)) * 16, tag, nullptr, [&](int row) {
@@ -177,10 +177,12 @@ constexpr int gatedWriters = Publishing<Packet6, 1, pairs>::writers;
             const Span span(a, info.window, position, member);
             CacheTile tile;
             const int firstRow = span.from + firstTile() * tileRows, endRow = span.to < position ? span.to : position;
-            if (span.isPart && firstRow < span.to && !(hasCacheRing && span.run == Run::tiles)) {
-                if (firstRow < endRow) tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
-                else tile.clear();
-                if (firstRow < endRow) tile.loadExponents(exponents, behind, firstRow, endRow);
+            // Written on every way through: what is not would be kept alive all through the layers.
+            if (span.isPart && firstRow < endRow && !(hasCacheRing && span.run == Run::tiles)) {
+                tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
+                tile.loadExponents(exponents, behind, firstRow, endRow);
+            } else {
+                tile.clear();
             }
             if constexpr (hasCachedCodes && hasCacheRing)
                 if (span.isPart && span.run == Run::tiles) {
@@ -341,7 +343,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
     for (int i = threadIdx.x; i < static_cast<int>(sizeof shared.attended.values / 4); i += threads) shared.attended.values[0][i] = 0.0f;
     for (int i = threadIdx.x; i < layerCount; i += threads) {
         shared.infos[i] = a.infos[i];
-        const int head = blockIdx.x / members * headSize;
+        const int head = blockIdx.x / keyMembers * headSize;
         shared.cache[i][0] = a.cache[2 * i] + head;
         shared.cache[i][1] = a.cache[2 * i + 1] + head;
     }
@@ -367,10 +369,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
     __syncthreads();
     if constexpr (hasRing) {
         if (threadIdx.x >= consumers) {
-            registersShrink<24>();
+            registersShrink<headSize == 256 ? 40 : 24>();
             if (threadIdx.x == consumers) produce(shared, a, cacheMap, ring, full, empty);
         } else {
-            registersGrow<240>();
+            registersGrow<headSize == 256 ? 232 : 240>();
             DECODE_CONSUME(shared, a, Weights{ring, full, empty});
             leave(shared, a);
         }

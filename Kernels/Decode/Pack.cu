@@ -32,7 +32,7 @@ APUS_DEVICE const u16* inputRow(const LayerWeights& w, int group, int member, in
     if (i >= inputRows) return nullptr;
     const int row = member * inputRows + i, within = row % headSize;
     if (row < groupHeadSize) return w.q + static_cast<i64>(group * groupHeadSize + row) * hidden;
-    return (row < groupHeadSize + headSize ? w.k : w.v) + static_cast<i64>(group * headSize + within) * hidden;
+    return (row < groupHeadSize + headSize ? w.k : w.v) + static_cast<i64>(group / sharers * headSize + within) * hidden;
 }
 APUS_DEVICE const u16* gatedRow(const LayerWeights& w, int group, int member, int i) {
     const int j = i / 16 * 8 + i % 8, channel = member * pairs + j;

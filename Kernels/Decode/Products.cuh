@@ -161,7 +161,7 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
             for (int box = 0; box < boxes; ++box)
 #pragma unroll
                 for (int part = 0; part < rowBytes / 128; ++part)
-                    loadCacheTile(to + part * (chunkRows * 128) + box * (boxRows * 128), map, barrier, part * (128 / static_cast<int>(sizeof(CacheElement))), blockIdx.x / members, row + box * boxRows,
+                    loadCacheTile(to + part * (chunkRows * 128) + box * (boxRows * 128), map, barrier, part * (128 / static_cast<int>(sizeof(CacheElement))), blockIdx.x / keyMembers, row + box * boxRows,
                                   tensor, policy);
         }
         if (++slot == ringSlots) slot = 0, parity ^= 1;

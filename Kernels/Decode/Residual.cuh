@@ -9,6 +9,15 @@ namespace apus {
 
 struct SlotNorm { Float4 low, high; };
 
+APUS_DEVICE void loadNorms(SlotNorm (&norms)[slotsPerThread], const float* from) {
+#pragma unroll
+    for (int s = 0; s < slotsPerThread; ++s) {
+        const int slot = (sandwich ? threadIndex() : threadIdx.x) + s * consumers;
+        norms[s] = {};
+        if (slot < residualSlots) norms[s] = {loadNorms4(from + slot * 8), loadNorms4(from + slot * 8 + 4)};
+    }
+}
+
 struct Residual {
     float x[slotsPerThread][6];
     float squares = 0.0f;  // of this thread's values
@@ -30,7 +39,7 @@ struct Residual {
         squares = 0.0f;
 #pragma unroll
         for (int s = 0; s < slotsPerThread; ++s) {
-            const int slot = (toHead ? threadIndex() : threadIdx.x) + s * consumers, start = slotStart(slot);
+            const int slot = (toHead || sandwich ? threadIndex() : threadIdx.x) + s * consumers, start = slotStart(slot);
             const int count = slot < residualSlots ? slotCount(slot) : 0;
 #pragma unroll
             for (int j = 0; j < 6; ++j) squares += x[s][j] * x[s][j];
@@ -50,21 +59,23 @@ struct Residual {
         }
     }
     // Puts the warp's sum of squares where normScale() finds it, behind another barrier.
-    __device__ __forceinline__ void putSquares(Shared& shared) const {
+    __device__ __forceinline__ void putSquares(Shared& shared, int of = 0) const {
         const float sum = groupSum(squares);
-        if (threadIdx.x % 32 == 0) shared.squares[threadIdx.x / 32] = sum;
+        if (threadIdx.x % 32 == 0) shared.squares[of][threadIdx.x / 32] = sum;
     }
 
     // Adds a branch whose `count` partial sums lie at `at`; `after` are the norm weights of a sandwich; `writers` warps of a block count.
     template <int count, int writers>
     __device__ __forceinline__ void add(Shared& shared, const u8* at, const u32* counter, u32 turn, u32 tag, Wait where, int layer,
                                         const float* after) {
+        SlotNorm norms[slotsPerThread];
+        if constexpr (sandwich) loadNorms(norms, after);
         waitHintAll(counter, (turn * blocks - DECODE_EARLY) * writers, shared, where, layer);
         float branch[slotsPerThread][6];
         squares = 0.0f;
 #pragma unroll
         for (int s = 0; s < slotsPerThread; ++s) {
-            const int slot = threadIdx.x + s * consumers;
+            const int slot = (sandwich ? threadIndex() : threadIdx.x) + s * consumers;
 #pragma unroll
             for (int j = 0; j < 6; ++j) branch[s][j] = 0.0f;
             if (slot >= residualSlots) continue;
@@ -83,17 +94,16 @@ struct Residual {
             }
         }
         if constexpr (sandwich) {
-            putSquares(shared);
+            // Apart from the stream's own, so that nobody waits until all have read them.
+            putSquares(shared, 1);
             syncConsumers();
-            const float scale = normScale(shared);
-            syncConsumers();
+            const float scale = normScale(shared, 1);
 #pragma unroll
             for (int s = 0; s < slotsPerThread; ++s) {
-                const int slot = threadIdx.x + s * consumers;
+                const int slot = (sandwich ? threadIndex() : threadIdx.x) + s * consumers;
                 if (slot >= residualSlots) continue;
-                const SlotNorm norm = {loadNorms4(after + slot * 8), loadNorms4(after + slot * 8 + 4)};
 #pragma unroll
-                for (int j = 0; j < 6; ++j) branch[s][j] *= scale * weight(norm, j);
+                for (int j = 0; j < 6; ++j) branch[s][j] *= scale * weight(norms[s], j);
             }
         }
 #pragma unroll
@@ -105,19 +115,10 @@ struct Residual {
     APUS_DEVICE float weight(const SlotNorm& n, int j) {
         return j == 0 ? n.low.x : j == 1 ? n.low.y : j == 2 ? n.low.z : j == 3 ? n.low.w : j == 4 ? n.high.x : n.high.y;
     }
-    APUS_DEVICE float normScale(const Shared& shared) {
-        const Float4 *from = reinterpret_cast<const Float4*>(shared.squares), a = from[0], b = from[1];
+    APUS_DEVICE float normScale(const Shared& shared, int of = 0) {
+        const Float4 *from = reinterpret_cast<const Float4*>(shared.squares[of]), a = from[0], b = from[1];
         return rsqrtFast((((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w))) * (1.0f / hidden) + DECODE_EPSILON);
     }
 };
-
-APUS_DEVICE void loadNorms(SlotNorm (&norms)[slotsPerThread], const float* from) {
-#pragma unroll
-    for (int s = 0; s < slotsPerThread; ++s) {
-        const int slot = threadIdx.x + s * consumers;
-        norms[s] = {};
-        if (slot < residualSlots) norms[s] = {loadNorms4(from + slot * 8), loadNorms4(from + slot * 8 + 4)};
-    }
-}
 
 }  // namespace apus

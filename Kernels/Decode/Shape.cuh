@@ -3,8 +3,10 @@
 // C hidden, I intermediate, H query heads, G key-value heads, D head size, L layers, V vocabulary.
 //
 // The grid is G groups of S blocks; block b is member b % S of group b / S. A group owns one key-value head with its H / G
-// query heads, and the columns of the output matrix that these heads fill. For the feed-forward part the same blocks form F
-// groups of G S / F, F at most G, each with I / F intermediate channels: the fewer, the fewer partial sums every block reads.
+// query heads, and the columns of the output matrix that these heads fill. Where there are few key-value heads, several groups
+// share each of them: G then counts the groups. Each has a part of the head's queries and makes the head's keys and values for
+// itself; the first of them writes these to the cache. For the feed-forward part the same blocks form F groups of G S / F, F at
+// most G, each with I / F intermediate channels: the fewer, the fewer partial sums every block reads.
 // A layer has four products, each cut over the members of a group:
 //
 //   input    rows [(H / G + 2) D] of q, k, v          over C columns             whole sums
@@ -40,8 +42,13 @@
 
 namespace apus {
 
-constexpr int hidden = DECODE_C, intermediate = DECODE_I, queryHeads = DECODE_H, groups = DECODE_G, headSize = DECODE_D;
+#ifndef DECODE_GROUPS  // of blocks, a multiple of the key-value heads
+#define DECODE_GROUPS DECODE_G
+#endif
+constexpr int hidden = DECODE_C, intermediate = DECODE_I, queryHeads = DECODE_H, groups = DECODE_GROUPS, headSize = DECODE_D;
+constexpr int keyHeads = DECODE_G, sharers = groups / keyHeads;  // groups of a key-value head
 constexpr int layerCount = DECODE_L, vocabulary = DECODE_V, members = DECODE_MEMBERS, blocks = groups * members;
+constexpr int keyMembers = members * sharers;  // blocks of a key-value head
 
 #ifndef DECODE_WEIGHTS  // bits of a weight: 16 for bf16, 8 for E4M3
 #define DECODE_WEIGHTS 16
@@ -70,12 +77,12 @@ constexpr int together = 512 / fragmentBytes;
 static_assert(chunkFragments % together == 0, "a chunk holds whole reads");
 
 constexpr int headsPerGroup = queryHeads / groups, groupHeadSize = headsPerGroup * headSize;
-static_assert(queryHeads % groups == 0 && intermediate % groups == 0, "groups share the heads and the channels evenly");
+static_assert(groups % keyHeads == 0 && queryHeads % groups == 0 && intermediate % groups == 0, "groups share the heads and the channels evenly");
 
 // F: a divisor of G, the least from 2 on that pads the rows of down to no more bytes, and leaves a warp no more than 12 blocks of
-// their columns.
+// their columns. Up to four groups stay as they are: small groups exchange their activations faster than few partial sums are read.
 constexpr __host__ __device__ int chooseFeedGroups() {
-    for (int f = 2; f < groups; ++f)
+    for (int f = 2; groups > 4 && f < groups; ++f)
         if (groups % f == 0 && intermediate / f <= 12 * 16 * warps &&
             roundUp(ceilDivide(hidden, blocks / f), 16) * groups <= roundUp(ceilDivide(hidden, members), 16) * f)
             return f;

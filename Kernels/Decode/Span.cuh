@@ -5,7 +5,7 @@
 namespace apus {
 
 constexpr int tileRows = 16, blockRows = tileRows * warps;  // positions of a warp and of a block in one go
-constexpr u32 rowElements = groups * headSize;  // of the cache; a cache has fewer than 2^32 elements
+constexpr u32 rowElements = keyHeads * headSize;  // of the cache; a cache has fewer than 2^32 elements
 
 // Where long runs are read through the ring: a row has whole runs of 128 bytes.
 constexpr int rowBytes = headSize * static_cast<int>(sizeof(CacheElement));

@@ -143,7 +143,7 @@ APUS_DEVICE bool stepAll(Shared& shared, const Arguments& a, Weights& weights, T
         const LayerInfo info = shared.infos[layer];
         CacheElement *keys = shared.cache[layer][0], *values = shared.cache[layer][1];
         u8* exponents = exponentsOf(a, layer);
-        const int behind = a.cacheCapacity * groups;
+        const int behind = a.cacheCapacity * keyHeads;
         multiplyAll<Input, n>(inputWeights, weights, shared, wide, wide.vector(), layer, [&] { residual.putSquares(wide, turns); });
         syncConsumers();
         publishAll<Packet4, n, 1, inputRows, Area::inputs, false>(
@@ -153,10 +153,12 @@ APUS_DEVICE bool stepAll(Shared& shared, const Arguments& a, Weights& weights, T
         const Spans<n> spans(a, info.window, position, member, turns);
         CacheTile tile;
         const int firstRow = spans.from + firstTile() * tileRows, endRow = spans.end < position ? spans.end : position;
-        if (spans.isTogether && firstRow < spans.end) {
-            if (firstRow < endRow) tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
-            else tile.clear();
-            if (firstRow < endRow) tile.loadExponents(exponents, behind, firstRow, endRow);
+        // Written on every way through: what is not would be kept alive all through the layers.
+        if (spans.isTogether && firstRow < endRow) {
+            tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
+            tile.loadExponents(exponents, behind, firstRow, endRow);
+        } else {
+            tile.clear();
         }
         Preloaded<Output, DECODE_OUTPUT_PRELOAD> outputWeights;
         if constexpr (loadsOutputEarly) outputWeights.load(weights, shared, layer);
@@ -199,7 +201,7 @@ APUS_DEVICE bool stepAll(Shared& shared, const Arguments& a, Weights& weights, T
         if (gatedHint) waitHintAll(gatedCounter, turns.turn * feedMembers - DECODE_GATED_EARLY, shared, Wait::gated, layer);
         for (int packet = threadIndex(); packet < feedMembers * gatedPackets; packet += consumers) {
             const u8* at = exchange + (Area::gatedAt + feedGroup * (feedMembers * gatedPackets) + packet) * 16;
-            Vec4 packets[n][1];
+            Vec4 packets[n][1] = {};
 #pragma unroll
             for (int p = 0; p < n; ++p)
                 if (turns.has(p)) packets[p][0] = loadPacket(at + p * (Area::gated * 16));

@@ -23,13 +23,14 @@ template <int n>
 APUS_DEVICE void receiveAll(Shared& shared, Wide& wide, const u8* exchange, const Turns& turns, int layer, const HeadNorm& norm, CacheElement* keys,
                             CacheElement* values, u8* exponents, int position, int count, int rope) {
     const int warp = threadIdx.x / 32, vector = warp % vectorWarps, lane = threadIdx.x % 32;
-    const int group = blockIdx.x / members, member = blockIdx.x % members;
+    const int group = blockIdx.x / members;
+    const bool isWriter = blockIdx.x % keyMembers == 0;
     constexpr int each = headParts, half = headSize / 2, rounds = ceilDivide(n, positionsTogether);
     if (vector >= headsPerGroup + 2 || warp / vectorWarps >= turns.live) return;
     const bool active = lane * 4 < headSize, isKey = vector == headsPerGroup, isValue = vector == headsPerGroup + 1;
     const u8* at = exchange + (Area::inputAt + warp / vectorWarps * Area::inputs + (group * (headsPerGroup + 2) + vector) * (headSize / 4) + lane) * 16;
     constexpr int stride = positionsTogether * Area::inputs * 16;
-    Vec4 packets[rounds][each];
+    Vec4 packets[rounds][each] = {};
     if (active) {
 #pragma unroll
         for (int r = 0; r < rounds; ++r)
@@ -79,8 +80,8 @@ APUS_DEVICE void receiveAll(Shared& shared, Wide& wide, const u8* exchange, cons
         }
         if constexpr (hasCachedCodes) {
             putVector(v, active, vector, wide.queries[p][isKey || isValue ? 0 : vector], isKey ? wide.key[p] : wide.value[p],
-                      member == 0 && p < count ? (isKey ? keys : values) + static_cast<u32>(position + p) * rowElements : nullptr,
-                      exponents + static_cast<u32>(position + p) * groups);
+                      isWriter && p < count ? (isKey ? keys : values) + static_cast<u32>(position + p) * rowElements : nullptr,
+                      exponents + static_cast<u32>(position + p) * keyHeads);
             continue;
         }
         if (!active) continue;
@@ -98,7 +99,7 @@ APUS_DEVICE void receiveAll(Shared& shared, Wide& wide, const u8* exchange, cons
             }
             const Vec2 bits = {packBF16(v[e][0], v[e][1]), packBF16(v[e][2], v[e][3])};
             *reinterpret_cast<Vec2*>((isKey ? wide.key[p] : wide.value[p]) + element) = bits;
-            if (member == 0 && p < count)
+            if (isWriter && p < count)
                 *reinterpret_cast<Vec2*>((isKey ? keys : values) + static_cast<u32>(position + p) * rowElements + element) = bits;
         }
     }

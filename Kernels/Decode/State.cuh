@@ -135,7 +135,7 @@ struct alignas(128) Shared {
     alignas(16) CacheElement lastKey[isPlain ? headSize : 8], lastValue[isPlain ? headSize : 8];  // of the token before
     Parts<isPlain ? warps : 1> attended;
     float factors[2][hasCodes ? layerScales : 1];  // of the rows' E4M3 codes, of even and of odd layers
-    alignas(16) float squares[warps];
+    alignas(16) float squares[DECODE_SANDWICH ? 2 : 1][warps];  // of the stream; of a branch that has a norm of its own
     Float2 rope[ropeKinds][isPlain ? headSize / 2 : 1];  // cosine, sine
     Choice choices[warps];
     int bad[warps];
