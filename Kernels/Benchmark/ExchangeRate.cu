@@ -12,12 +12,6 @@
 
 using namespace apus;
 
-APUS_DEVICE u32 ticks() {
-    u32 t;
-    asm volatile("mov.u32 %0, %%clock;" : "=r"(t)::"memory");
-    return t;
-}
-
 extern "C" __global__ void __launch_bounds__(256) apus_exchange_rate(u8* area, u32* out, int turns) {
     __shared__ volatile int isOver;
     u32* counter = reinterpret_cast<u32*>(area);

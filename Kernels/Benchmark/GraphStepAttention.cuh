@@ -15,7 +15,7 @@ struct CacheTile {
             const int row = first + 2 * i + lane / 16;
             const i64 at = static_cast<i64>(row) * (groups * headSize) + lane % 16 * 8;
             keys[i] = values[i] = {};
-            if (row < end) keys[i] = loadRow(k + at), values[i] = loadRow(v + at);
+            if (row < end) keys[i] = loadFresh16(k + at), values[i] = loadFresh16(v + at);
         }
     }
 };

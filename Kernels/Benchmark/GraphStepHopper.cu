@@ -221,7 +221,7 @@ GRAPH_KERNEL(1) apus_graph_head(const __grid_constant__ Arguments a, int token, 
 #pragma unroll
     for (int c = 0; c < ahead; ++c)
 #pragma unroll
-        for (int f = 0; f < chunkFragments; ++f) ring[c][f] = loadWeights(source + c * chunkBytes + f * fragmentBytes, policy);
+        for (int f = 0; f < chunkFragments; ++f) ring[c][f] = loadWeights16(source + c * chunkBytes + f * fragmentBytes, policy);
     clearVector(shared);
     Float4 norm[quads], x[quads] = {};
     loadNorm(norm, a.norms[4 * layerCount]);
@@ -246,7 +246,7 @@ GRAPH_KERNEL(1) apus_graph_head(const __grid_constant__ Arguments a, int token, 
             if (next < headChunks) {
 #pragma unroll
                 for (int f = 0; f < chunkFragments; ++f)
-                    ring[(chunk + ahead) % headRoundChunks][f] = loadWeights(source + static_cast<i64>(next) * chunkBytes + f * fragmentBytes, policy);
+                    ring[(chunk + ahead) % headRoundChunks][f] = loadWeights16(source + static_cast<i64>(next) * chunkBytes + f * fragmentBytes, policy);
             }
         }
         const int i = lane % 4 == 0 ? 0 : 2, row = ((round * blocks + blockIdx.x) * warps + warp) * 8 + lane / 4;

@@ -1,7 +1,8 @@
 // A step in small kernels (GraphStepHopper.cu): its arguments, shared memory, and the weights on their way before the wait.
 #pragma once
-#include "Common/Barrier.cuh"
+#include "Common/Loads.cuh"
 #include "Common/Math.cuh"
+#include "Common/TensorCopy.cuh"
 #include "Common/WarpMMA.cuh"
 #include "Decode/Shape.cuh"
 
@@ -78,29 +79,10 @@ APUS_DEVICE float loadFresh1(const float* p) {
     asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p));
     return v;
 }
-APUS_DEVICE Vec4 loadRow(const u16* p) {
-    Vec4 v;
-    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
-    return v;
-}
 APUS_DEVICE i32 loadState(const i32* p) {
     i32 v;
     asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(v) : "l"(p));
     return v;
-}
-APUS_DEVICE u64 streamOnce() {
-    u64 policy;
-    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-    return policy;
-}
-APUS_DEVICE Vec4 loadWeights(const u8* p, u64 policy) {
-    Vec4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p), "l"(policy));
-    return v;
-}
-APUS_DEVICE void prefetchBytes(const u8* p, int bytes) {
-    if (bytes > 0) asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes) : "memory");
 }
 APUS_DEVICE void multiplyAdd(float (&d)[4], const Vec4& a, Vec2 b) {
     const u32 words[4] = {a.x, a.y, a.z, a.w};
@@ -142,7 +124,7 @@ template <class P, bool staged_ = isStaged, int limit = GRAPH_AHEAD> struct Shar
             if (threadIdx.x == consumers) {
                 for (int c = 0; c < P::chunks; ++c) barrierInit(barriers + 8 * c, 1);
                 barrierInitFence();
-                prefetchBytes(source + P::chunks * chunkBytes, GRAPH_PREFETCH);
+                if constexpr (GRAPH_PREFETCH > 0) prefetchBytes(source + P::chunks * chunkBytes, GRAPH_PREFETCH);
             }
             __syncthreads();
             if (threadIdx.x > consumers) return false;
@@ -151,9 +133,7 @@ template <class P, bool staged_ = isStaged, int limit = GRAPH_AHEAD> struct Shar
                 for (int c = 0; c < P::chunks; ++c) {
                     if (c >= GRAPH_FLIGHT) barrierWait(barriers + 8 * (c - GRAPH_FLIGHT), 0);
                     barrierExpect(barriers + 8 * c, chunkBytes);
-                    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
-                                     sharedAddress(staged) + c * chunkBytes), "l"(source + c * chunkBytes), "r"(chunkBytes), "r"(barriers + 8 * c), "l"(policy)
-                                 : "memory");
+                    loadBytes(sharedAddress(staged) + c * chunkBytes, source + c * chunkBytes, chunkBytes, barriers + 8 * c, policy);
                 }
                 return false;
             }
@@ -163,8 +143,8 @@ template <class P, bool staged_ = isStaged, int limit = GRAPH_AHEAD> struct Shar
             const u8* from = source + threadIdx.x / 32 * (chunkFragments * fragmentBytes) + threadIdx.x % 32 * 16;
 #pragma unroll
             for (int f = 0; f < P::fragments; ++f)
-                fragments[f] = loadWeights(from + f / chunkFragments * chunkBytes + f % chunkFragments * fragmentBytes, policy);
-            if (threadIdx.x == 0) prefetchBytes(source + P::chunks * chunkBytes, GRAPH_PREFETCH);
+                fragments[f] = loadWeights16(from + f / chunkFragments * chunkBytes + f % chunkFragments * fragmentBytes, policy);
+            if (GRAPH_PREFETCH > 0 && threadIdx.x == 0) prefetchBytes(source + P::chunks * chunkBytes, GRAPH_PREFETCH);
         }
         return true;
     }

@@ -8,20 +8,17 @@
 //
 // Launch. apus_read_rate: grid of eight blocks a multiprocessor, block 256.
 
-#include "Common/Types.cuh"
+#include "Common/Loads.cuh"
 
 using namespace apus;
 
 extern "C" __global__ void __launch_bounds__(256) apus_read_rate(const Vec4* words, i64 count, u32* out) {
-    u64 policy;
-    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    const u64 policy = streamOnce();
     u32 all = 0;
     for (i64 tile = static_cast<i64>(blockIdx.x) * 2048; tile < count; tile += static_cast<i64>(gridDim.x) * 2048) {
         Vec4 v[8];
 #pragma unroll
-        for (int i = 0; i < 8; ++i)
-            asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
-                         : "=r"(v[i].x), "=r"(v[i].y), "=r"(v[i].z), "=r"(v[i].w) : "l"(words + tile + i * 256 + threadIdx.x), "l"(policy));
+        for (int i = 0; i < 8; ++i) v[i] = loadWeights16(words + tile + i * 256 + threadIdx.x, policy);
 #pragma unroll
         for (int i = 0; i < 8; ++i) all ^= v[i].x ^ v[i].y ^ v[i].z ^ v[i].w;
     }

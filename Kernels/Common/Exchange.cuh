@@ -29,6 +29,13 @@ APUS_DEVICE u32 counterLoad(const u32* counter) {
     return v;
 }
 
+// Clocks of the multiprocessor: what bounds a wait.
+APUS_DEVICE u32 ticks() {
+    u32 t;
+    asm volatile("mov.u32 %0, %%clock;" : "=r"(t)::"memory");
+    return t;
+}
+
 // Tag of the n-th use of a packet, never that of memory still zero.
 APUS_DEVICE u32 packetTag(u32 turn) { return turn % 255 + 1; }
 

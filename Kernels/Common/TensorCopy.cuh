@@ -58,6 +58,11 @@ APUS_DEVICE void loadBytes(u32 destination, const void* source, u32 bytes, u32 b
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(destination),
                  "l"(source), "r"(bytes), "r"(barrier) : "memory");
 }
+// The same with a policy of the L2 (Common/Loads.cuh).
+APUS_DEVICE void loadBytes(u32 destination, const void* source, u32 bytes, u32 barrier, u64 policy) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
+                     destination), "l"(source), "r"(bytes), "r"(barrier), "l"(policy) : "memory");
+}
 APUS_DEVICE void storeBytes(void* destination, u32 source, u32 bytes) {
     asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(destination), "r"(source), "r"(bytes)
                  : "memory");

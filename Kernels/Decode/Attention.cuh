@@ -406,7 +406,7 @@ APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, con
             for (int unit = lane; unit < 2 * units; unit += 32) {
                 const bool isKey = unit < units;
                 const int at = unit % units * CacheTile::unit;
-                *reinterpret_cast<Vec4*>((isKey ? shared.lastKey : shared.lastValue) + at) = loadCached16((isKey ? keys : values) + row + at);
+                *reinterpret_cast<Vec4*>((isKey ? shared.lastKey : shared.lastValue) + at) = loadFresh16((isKey ? keys : values) + row + at);
             }
         }
         if (run != Run::whole || headSize > 128) early.request(exchange);

@@ -1,29 +1,16 @@
 // A warp's tile of 16 rows of the cache, bf16 or codes (CacheCodes.cuh), as operands of mma.
 #pragma once
+#include "Common/Loads.cuh"
 #include "Decode/CacheCodes.cuh"
 
 namespace apus {
 
 static_assert(headSize == 64 || headSize == 128 || headSize == 256, "head sizes of 64, 128 and 256");
 
-// Cache rows were written through other blocks: past L1. What is read once, no block reads again before the next token.
-template <bool once = false> APUS_DEVICE Vec4 loadCached16(const void* p, u64 policy = 0) {
-    Vec4 v;
-    if constexpr (once)
-        asm volatile("ld.global.cg.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
-                     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p), "l"(policy));
-    else asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
-    return v;
-}
-APUS_DEVICE Vec4 loadCached8(const void* p) {
-    Vec4 v = {0, 0, 0, 0};
-    asm volatile("ld.global.cg.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
-    return v;
-}
-APUS_DEVICE u32 loadCached1(const void* p) {
-    u32 v;
-    asm volatile("ld.global.cg.u8 %0, [%1];" : "=r"(v) : "l"(p));
-    return v;
+// Cache rows were written through other blocks. What is read once, no block reads again before the next token.
+template <bool once> APUS_DEVICE Vec4 loadCached16(const void* p, u64 policy) {
+    if constexpr (once) return loadFresh16(p, policy);
+    else return loadFresh16(p);
 }
 
 // The tile of a block that a warp begins with: the last warp has the first, since the first warps receive q, k and v.
@@ -63,15 +50,17 @@ struct CacheTile {
             const CacheElement* from = opaque(cache + (static_cast<u32>(mine < end ? mine : end - 1) * rowElements + lane / 4 * valueElements));
 #pragma unroll
             for (int i = 0; i < valueUnits; ++i) {
-                if constexpr (rowBytes < 128) values[i][r] = loadCached8(from);
-                else values[i][r] = loadCached16<once>(from + i * (8 * unit), policy);
+                if constexpr (rowBytes < 128) {
+                    const Vec2 half = loadFresh8(from);
+                    values[i][r] = {half.x, half.y, 0, 0};
+                } else values[i][r] = loadCached16<once>(from + i * (8 * unit), policy);
             }
         }
     }
     // `from`: exponentsOf(), `behind`: from a key's to a value's.
     static __device__ __forceinline__ u32 exponentAt(const u8* from, int behind, int first, int end) {
         const int lane = threadIdx.x % 32, row = first + lane % 16 < end ? first + lane % 16 : end - 1;
-        return loadCached1(from + (lane < 16 ? 0 : behind) + static_cast<u32>(row) * keyHeads);
+        return loadFreshByte(from + (lane < 16 ? 0 : behind) + static_cast<u32>(row) * keyHeads);
     }
     __device__ __forceinline__ void loadExponents(const u8* from, int behind, int first, int end) {
         if constexpr (hasCachedCodes) exponents = exponentAt(from, behind, first, end);

@@ -1,28 +1,14 @@
 // The weights' way from memory to the tensor cores, and the products of a layer.
 #pragma once
+#include "Common/Loads.cuh"
 #include "Decode/Span.cuh"
 
 namespace apus {
 
-APUS_DEVICE u64 streamOnce() {
-    u64 policy;
-    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-    return policy;
-}
-APUS_DEVICE void loadBytes(u32 destination, const void* source, u32 bytes, u32 barrier, u64 policy) {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
-                     destination), "l"(source), "r"(bytes), "r"(barrier), "l"(policy) : "memory");
-}
 APUS_DEVICE void loadCacheTile(u32 destination, const TensorMap& map, u32 barrier, int element, int head, int row, int tensor, u64 policy) {
     asm volatile(
         "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(
             destination), "l"(reinterpret_cast<u64>(&map)), "r"(barrier), "r"(element), "r"(head), "r"(row), "r"(tensor), "l"(policy) : "memory");
-}
-APUS_DEVICE Vec4 loadWeights16(const void* p, u64 policy) {
-    Vec4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p), "l"(policy));
-    return v;
 }
 APUS_DEVICE Float4 loadNorms4(const float* p) {
     Float4 v;
@@ -177,8 +163,7 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
         if (rows <= 0) return;
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-            asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(a.cache[2 * layer + half] + static_cast<i64>(from) * rowElements),
-                         "r"(rows * static_cast<int>(rowElements * sizeof(CacheElement))) : "memory");
+            prefetchBytes(a.cache[2 * layer + half] + static_cast<i64>(from) * rowElements, rows * static_cast<int>(rowElements * sizeof(CacheElement)));
     };
     bool going = true;
     int stepsSeen = 0;

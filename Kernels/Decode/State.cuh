@@ -161,11 +161,6 @@ template <class T> APUS_DEVICE T* opaque(T* value) {
 }
 APUS_DEVICE u32 threadIndex() { return opaque(threadIdx.x); }
 APUS_DEVICE u32 blockIndex() { return opaque(blockIdx.x); }
-APUS_DEVICE u32 ticks() {
-    u32 t;
-    asm volatile("mov.u32 %0, %%clock;" : "=r"(t)::"memory");
-    return t;
-}
 // Bounds a wait by the clock; when it is over the block is marked, and every later wait of it ends at once.
 struct Patience {
     u32 start = ticks();

@@ -41,6 +41,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Common/GemmHopperEpilogue.cuh")
 #embed "../../Kernels/Common/GemmHopperEpilogue.cuh" suffix(, )
     END
+    BEGIN("Common/Loads.cuh")
+#embed "../../Kernels/Common/Loads.cuh" suffix(, )
+    END
     BEGIN("Common/Math.cuh")
 #embed "../../Kernels/Common/Math.cuh" suffix(, )
     END
