@@ -40,10 +40,10 @@ struct BenchCPUCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let folder = workspace ?? FileManager.default.temporaryDirectory.appendingPathComponent("apus-bench-\(UUID().uuidString)").path
-        defer { if workspace == nil { try? FileManager.default.removeItem(atPath: folder) } }
-        let prefills = try measurePrefills(folder + "/harrier-270m")
-        let decode = try measureDecode(folder + "/qwen3-0.6b")
+        let models = RandomModels(workspace: workspace)
+        defer { models.remove() }
+        let prefills = try measurePrefills(models.path(of: .required("harrier-270m")))
+        let decode = try measureDecode(models.path(of: .required("qwen3-0.6b")))
         let peers = try peer.map { try PeerCommand(commandLine: $0).run(extra: ["--threads", "\(decode.threads)", "--tokens", "\(tokens)"]) } ?? []
         try report(prefills, decode, peers)
     }
@@ -62,14 +62,8 @@ struct BenchCPUCommand: AsyncParsableCommand {
         var roof: Double { figures.bandwidth.median / Double(figures.bytesPerStep) }
     }
 
-    private func load(_ preset: String, _ path: String, _ precision: CPUPrecision = .fp32) throws -> LoadedModel {
-        guard let preset = Preset.named(preset) else { throw ValidationError("there is no preset '\(preset)'") }
-        if !FileManager.default.fileExists(atPath: path + "/config.json") {
-            let progress = ProgressLine("init \(preset.name)", unit: "MB")
-            try FolderInitializer(preset: preset).write(to: path, seed: 1) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
-            progress.finish()
-        }
-        return try LoadedModel(folder: .init(path: path), options: ModelOptions(device: .cpu, threads: pool.threads, cpuPrecision: precision))
+    private func load(_ path: String, _ precision: CPUPrecision = .fp32) throws -> LoadedModel {
+        try LoadedModel(folder: .init(path: path), options: ModelOptions(device: .cpu, threads: pool.threads, cpuPrecision: precision))
     }
 
     private func executor(_ model: LoadedModel) throws -> CPUExecutor {
@@ -80,7 +74,7 @@ struct BenchCPUCommand: AsyncParsableCommand {
     /// With activations as they are and, where this processor has instructions for it, rounded to bf16.
     private func measurePrefills(_ path: String) throws -> [Prefill] {
         try CPUPrecision.allCases.compactMap { precision in
-            let model = try load("harrier-270m", path, precision)
+            let model = try load(path, precision)
             let executor = try executor(model)
             guard precision == .fp32 || executor.roundsActivations else { return nil }
             guard let rate = try CPUBenchmark(executor).encodeRate(tokens: tokens, runs: runs) else {
@@ -92,7 +86,7 @@ struct BenchCPUCommand: AsyncParsableCommand {
     }
 
     private func measureDecode(_ path: String) throws -> Decode {
-        let model = try load("qwen3-0.6b", path)
+        let model = try load(path)
         guard let figures = try CPUBenchmark(executor(model)).decode(context: 16, steps: steps, runs: runs) else {
             throw ValidationError("nothing could be measured")
         }

@@ -69,9 +69,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
             throw ValidationError("--speculate is \(speculate), expected 1 to \(GenerationOptions.largestPromptLookup)")
         }
         guard steps >= 1, runs >= 1 else { throw ValidationError("--steps and --runs must be at least 1") }
-        if Preset.named(preset) == nil {
-            throw ValidationError("there is no preset '\(preset)'; there are \(Preset.all.map(\.name).joined(separator: ", "))")
-        }
+        _ = try Preset.required(preset)
     }
 
     func run() async throws {
@@ -149,14 +147,8 @@ struct BenchDecodeCommand: AsyncParsableCommand {
 
     private func load() async throws -> LoadedModel {
         if model.model != nil { return try await model.load(default: .text) }
-        let folder = workspace ?? FileManager.default.temporaryDirectory.appendingPathComponent("apus-bench-\(UUID().uuidString)").path
-        defer { if workspace == nil { try? FileManager.default.removeItem(atPath: folder) } }
-        let path = folder + "/" + preset
-        if let preset = Preset.named(preset), !FileManager.default.fileExists(atPath: path + "/config.json") {
-            let progress = ProgressLine("init \(preset.name)", unit: "MB")
-            try FolderInitializer(preset: preset).write(to: path, seed: 1) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
-            progress.finish()
-        }
-        return try LoadedModel(folder: .init(path: path), options: model.options)
+        let models = RandomModels(workspace: workspace)
+        defer { models.remove() }
+        return try LoadedModel(folder: .init(path: models.path(of: .required(preset))), options: model.options)
     }
 }

@@ -51,9 +51,7 @@ struct BenchEmbedCommand: AsyncParsableCommand {
 
     func validate() throws {
         if runs < 1 { throw ValidationError("--runs must be at least 1") }
-        if Preset.named(preset) == nil {
-            throw ValidationError("there is no preset '\(preset)'; there are \(Preset.all.map(\.name).joined(separator: ", "))")
-        }
+        _ = try Preset.required(preset)
         _ = try parsedShapes()
     }
 
@@ -70,9 +68,9 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         // A file that cannot be compared with is found before the GPU works.
         let baseline = try reports.baseline()
         let clock = ContinuousClock()
-        let folder = workspace ?? FileManager.default.temporaryDirectory.appendingPathComponent("apus-bench-\(UUID().uuidString)").path
-        defer { if workspace == nil { try? FileManager.default.removeItem(atPath: folder) } }
-        let modelFolder = try await modelFolder(folder)
+        let models = RandomModels(workspace: workspace)
+        defer { models.remove() }
+        let modelFolder = try await modelFolder(models)
         let opened = clock.now
         var precisions = precision.isEmpty ? [.bfloat16] : precision
         let loaded = try load(modelFolder, precisions[0])
@@ -140,14 +138,8 @@ struct BenchEmbedCommand: AsyncParsableCommand {
         return try LoadedModel(folder: folder, options: options, groupRows: groupRows)
     }
 
-    private func modelFolder(_ folder: String) async throws -> ModelFolder {
+    private func modelFolder(_ models: RandomModels) async throws -> ModelFolder {
         if let model { return try await LoadedModel.findFolder(model) }
-        let path = folder + "/" + preset
-        if let preset = Preset.named(preset), !FileManager.default.fileExists(atPath: path + "/config.json") {
-            let progress = ProgressLine("init \(preset.name)", unit: "MB")
-            try FolderInitializer(preset: preset).write(to: path, seed: 1) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
-            progress.finish()
-        }
-        return try ModelFolder(path: path)
+        return try ModelFolder(path: models.path(of: .required(preset)))
     }
 }

@@ -21,14 +21,12 @@ struct InitCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard (preset == nil) != (config == nil) else { throw ValidationError("give --preset NAME or --config FILE") }
-        if let preset, Preset.named(preset) == nil {
-            throw ValidationError("there is no preset '\(preset)'; there are \(Preset.all.map(\.name).joined(separator: ", "))")
-        }
+        _ = try preset.map(Preset.required)
     }
 
     func run() async throws {
         let initializer =
-            try preset.flatMap(Preset.named).map { try FolderInitializer(preset: $0) }
+            try preset.map { try FolderInitializer(preset: .required($0)) }
             ?? FolderInitializer(configurationPath: config ?? "")
         let progress = ProgressLine("init", unit: "MB")
         try initializer.write(to: output, seed: seed) { progress.update(Double($0) / 1e6, of: Double($1) / 1e6) }
