@@ -29,8 +29,8 @@ extension DeviceVerifier {
         try checkCoding(report)
         // Where single tokens are computed with codes of the weights, by the same rounded weights.
         let weights = hasCodes ? try model.weights.roundedToCodes() : model.weights
-        let steps = try CPUExecutor(spec: model.spec, weights: weights, cacheFormat: .float8)
-        let exact = try CPUExecutor(spec: model.spec, weights: weights)
+        let steps = try CPUExecutor(spec: model.spec, weights: weights, threads: threads, cacheFormat: .float8)
+        let exact = try CPUExecutor(spec: model.spec, weights: weights, threads: threads)
         for ids in sequences where Self.lengths.contains(ids.count) {
             try checkRows(ids, steps, report)
             try checkPieces(ids, report)

@@ -13,7 +13,8 @@ extension DeviceVerifier {
     static let agreementBound = 0.5
 
     func checkCodes(_ sequences: [[Int32]], _ report: (ModelVerifier.Check) throws -> Void) throws {
-        let rounded = try CPUExecutor(spec: model.spec, weights: model.weights.roundedToCodes(), cacheFormat: device.cacheFormat)
+        let rounded = try CPUExecutor(
+            spec: model.spec, weights: model.weights.roundedToCodes(), threads: threads, cacheFormat: device.cacheFormat)
         for ids in sequences {
             let (actual, same, whole) = (try logits(device, ids), try logits(rounded, ids), try logits(reference, ids))
             let name = "fp8, \(ids.count) tokens: "

@@ -19,10 +19,13 @@ package struct ModelVerifier {
 
     private let model: LoadedModel
     private let executor: any ModelExecutor
+    private let threads: Int?
     private let seed: UInt64
 
-    package init(model: LoadedModel, seed: UInt64) {
+    /// - Parameter threads: of the CPU that a GPU is held against; nil for one a processor.
+    package init(model: LoadedModel, threads: Int? = nil, seed: UInt64) {
         self.model = model
+        self.threads = threads
         executor = model.executor
         self.seed = seed
     }
@@ -32,7 +35,7 @@ package struct ModelVerifier {
     /// - Parameter fault: for a model on a GPU, a fault to put into what the GPU computes, which shows that the checks see it.
     package func run(fault: DeviceVerifier.Fault? = nil, report: (Check) throws -> Void) throws {
         if let device = executor as? CUDAExecutor {
-            return try DeviceVerifier(model: model, device: device, seed: seed, fault: fault).run(report: report)
+            return try DeviceVerifier(model: model, device: device, threads: threads, seed: seed, fault: fault).run(report: report)
         }
         // Sums in another order differ in their last bits, and a cache of codes makes a step of up to an eighth of that where a value lies between two.
         let plainBound = executor.cacheFormat == .float8 ? 0.1 : 1e-3

@@ -68,18 +68,20 @@ struct VerifyCommand: AsyncParsableCommand {
         } else {
             loaded = [try await model.load(default: .text)]
         }
+        let threads = model.options.threads
         var failures = 0
         var checks = 0
         for model in loaded where conversations == nil && speculate == nil || model.hasHead && !model.spec.isBidirectional {
             try Output.standard.writeLine("\(model.name) on \(model.executor.deviceDescription), seed \(seed)")
-            let verifier = ModelVerifier(model: model, seed: seed)
+            let verifier = ModelVerifier(model: model, threads: threads, seed: seed)
             func report(_ check: ModelVerifier.Check) throws {
                 checks += 1
                 if !check.passes { failures += 1 }
                 let relation = check.isLowerBound ? "at least" : "at most"
                 let value = String(format: check.isLowerBound ? "%.7f" : "%.2e", check.value)
+                let bound = String(format: "%.6g", check.bound)
                 try Output.standard.writeLine(
-                    "  \(check.passes ? "✓" : "✗") \(check.name.padding(toLength: 46, withPad: " ", startingAt: 0)) \(value), \(relation) \(check.bound)"
+                    "  \(check.passes ? "✓" : "✗") \(check.name.padding(toLength: 46, withPad: " ", startingAt: 0)) \(value), \(relation) \(bound)"
                 )
                 try Output.standard.flush()
             }

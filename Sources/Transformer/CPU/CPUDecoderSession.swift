@@ -96,7 +96,9 @@ final class CPUDecoderSession: DecoderSession, @unchecked Sendable {
     }
 
     private func runBlock(_ ids: [Int32], x: FloatBuffer, _ pool: OpaquePointer) {
-        let scratch = self.scratch.flatMap { $0.rows >= ids.count ? $0 : nil } ?? BlockScratch(spec, rows: ids.count)
+        let scratch =
+            self.scratch.flatMap { $0.rows >= ids.count ? $0 : nil }
+            ?? BlockScratch(spec, rows: ids.count, keepsBranches: executor.roundsBetweenOperations)
         // Decoding reuses its one-row scratch; a prefill's large one is let go.
         self.scratch = ids.count == 1 ? scratch : nil
         let pass = LayerPass(

@@ -47,7 +47,7 @@ extension CPUExecutor {
         for sequence in 0..<batch.sequenceCount { positions += (0..<batch.length(of: sequence)).map(Int32.init) }
         let pass = LayerPass(rowOffsets: batch.offsets, keyOffsets: batch.offsets, positions: positions)
         let blocks = pass.blocks(of: Self.blockRows, wholeSequences: spec.isBidirectional)
-        let scratch = BlockScratch(spec, rows: blocks.map(\.count).max() ?? 0)
+        let scratch = BlockScratch(spec, rows: blocks.map(\.count).max() ?? 0, keepsBranches: roundsBetweenOperations)
         let keyRow = spec.keyValueHeads * spec.headDimension
         let keys = FloatBuffer(count: batch.tokenCount * keyRow)
         let values = FloatBuffer(count: batch.tokenCount * keyRow)

@@ -1,4 +1,5 @@
 import CCPUKernels
+import Tensors
 
 /// Rows of the residual stream that pass through the layers together, and where their sequences' keys and values lie.
 package struct LayerPass {
@@ -58,7 +59,8 @@ final class BlockScratch {
     let branch: FloatBuffer  // [B, C]
     let rows: Int
 
-    init(_ spec: TransformerSpec, rows: Int) {
+    /// - Parameter keepsBranches: branches are more than added to the residual stream, whatever the model's norms.
+    init(_ spec: TransformerSpec, rows: Int, keepsBranches: Bool) {
         self.rows = rows
         let c = spec.hiddenSize
         let q = spec.queryHeads * spec.headDimension
@@ -66,7 +68,7 @@ final class BlockScratch {
         queries = FloatBuffer(count: rows * q)
         attended = FloatBuffer(count: rows * q)
         gated = FloatBuffer(count: rows * spec.intermediateSize)
-        branch = FloatBuffer(count: spec.normPlacement == .sandwich ? rows * c : 0)
+        branch = FloatBuffer(count: keepsBranches || spec.normPlacement == .sandwich ? rows * c : 0)
     }
 }
 
@@ -107,7 +109,10 @@ extension CPUExecutor {
             let values = cache.values + (cache.firstRow + rows.lowerBound) * g * d
             linear(scratch.normed.pointer, layer.key, into: keys, rows: rows.count, pool)
             linear(scratch.normed.pointer, layer.value, into: values, rows: rows.count, pool)
+            round(keys, rows.count * g * d)
+            round(values, rows.count * g * d)
             rotate(keys, rows: rows, headCount: g, norm: layer.keyNorm)
+            round(keys, rows.count * g * d)
             if cache.isCoded {
                 apus_cache_round(pool, rows.count * g, d, keys)
                 apus_cache_round(pool, rows.count * g, d, values)
@@ -120,9 +125,12 @@ extension CPUExecutor {
             // With one block the normed rows are still there from the keys.
             if blocks.count > 1 { norm(residual, by: layer.attentionNorm, into: scratch.normed.pointer, rows: rows.count, pool) }
             linear(scratch.normed.pointer, layer.query, into: scratch.queries.pointer, rows: rows.count, pool)
+            round(scratch.queries.pointer, rows.count * h * d)
             rotate(scratch.queries.pointer, rows: rows, headCount: h, norm: layer.queryNorm)
+            round(scratch.queries.pointer, rows.count * h * d)
             observe?(.queries, UnsafeBufferPointer(start: scratch.queries.pointer, count: rows.count * h * d))
             attend(rows, pass, window: layerSpec.window, cache: cache, scratch: scratch, pool)
+            round(scratch.attended.pointer, rows.count * h * d)
             observe?(.attended, UnsafeBufferPointer(start: scratch.attended.pointer, count: rows.count * h * d))
             addBranch(scratch.attended.pointer, layer.output, norm: layer.attentionOutputNorm, to: residual, rows: rows.count, scratch, pool)
             observe?(.middle, UnsafeBufferPointer(start: residual, count: rows.count * c))
@@ -131,6 +139,7 @@ extension CPUExecutor {
             apus_gated_linear(
                 pool, rows.count, spec.intermediateSize, c, scratch.normed.pointer, c, layer.gate.base, layer.up.base, layer.gate.type,
                 spec.activation.kernelValue, scratch.gated.pointer, spec.intermediateSize)
+            round(scratch.gated.pointer, rows.count * spec.intermediateSize)
             observe?(.gated, UnsafeBufferPointer(start: scratch.gated.pointer, count: rows.count * spec.intermediateSize))
             addBranch(scratch.gated.pointer, layer.down, norm: layer.feedForwardOutputNorm, to: residual, rows: rows.count, scratch, pool)
             observe?(.hidden, UnsafeBufferPointer(start: residual, count: rows.count * c))
@@ -173,11 +182,16 @@ extension CPUExecutor {
         _ input: UnsafeMutablePointer<Float>, _ weight: WeightMatrix, norm outputNorm: WeightMatrix?, to residual: UnsafeMutablePointer<Float>,
         rows: Int, _ scratch: BlockScratch, _ pool: OpaquePointer
     ) {
-        guard let outputNorm else {
+        guard outputNorm != nil || roundsBetweenOperations else {
             linear(input, weight, into: residual, rows: rows, accumulate: true, pool)
             return
         }
         linear(input, weight, into: scratch.branch.pointer, rows: rows, pool)
+        round(scratch.branch.pointer, rows * weight.rows)
+        guard let outputNorm else {
+            for index in 0..<rows * weight.rows { residual[index] += scratch.branch.pointer[index] }
+            return
+        }
         apus_rms_norm_add(
             pool, rows, weight.rows, scratch.branch.pointer, weight.rows, outputNorm.base, outputNorm.type, spec.normWeightOffset,
             spec.normEpsilon, residual, weight.rows)
@@ -196,6 +210,13 @@ extension CPUExecutor {
     ) {
         let c = weight.columns
         apus_rms_norm(pool, rows, c, input, c, weight.base, weight.type, spec.normWeightOffset, spec.normEpsilon, output, c)
+        round(output, rows * c)
+    }
+
+    /// To bf16, where ``roundsBetweenOperations`` asks for it.
+    private func round(_ values: UnsafeMutablePointer<Float>, _ count: Int) {
+        guard roundsBetweenOperations else { return }
+        for index in 0..<count { values[index] = Float(BFloat16(values[index])) }
     }
 }
 

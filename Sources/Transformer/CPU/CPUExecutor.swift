@@ -11,18 +11,22 @@ public final class CPUExecutor: ModelExecutor {
     let embeddingScale: Float
     /// What the caches of this executor's sessions are rounded to; they lie in fp32 either way.
     public let cacheFormat: KeyValueCacheFormat
+    /// Whether what lies between the operations of a layer is rounded to bf16: what a GPU's layers keep so. Sums and the residual stream stay fp32.
+    package let roundsBetweenOperations: Bool
 
     /// Rows that pass through a layer's matrices together: enough to pay for unpacking a weight panel, few enough to stay small.
     static let blockRows = 512
 
+    /// - Parameter roundsBetweenOperations: for verification: how far off roundings alone are.
     package init(
         spec: TransformerSpec, weights: TransformerWeights, threads: Int? = nil, precision: CPUPrecision = .fp32,
-        cacheFormat: KeyValueCacheFormat = .bfloat16
+        cacheFormat: KeyValueCacheFormat = .bfloat16, roundsBetweenOperations: Bool = false
     ) throws {
         try spec.validate()
         self.spec = spec
         self.weights = weights
         self.cacheFormat = cacheFormat
+        self.roundsBetweenOperations = roundsBetweenOperations
         pool = try ThreadPool(threads: threads, precision: precision)
         ropes = RopeTables(headDimension: spec.headDimension)
         embeddingScale = spec.embeddingScale.map(weights.embedding.rounded) ?? 1
