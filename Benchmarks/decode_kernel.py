@@ -62,6 +62,15 @@ def tensorMap(cache, rows):
     return TensorMap.from_buffer_copy(ct.string_at(at, 128))
 
 
+class LaunchAttribute(ct.Structure):
+    _fields_ = [("id", ct.c_int), ("pad", ct.c_int), ("words", ct.c_uint32 * 16)]
+
+
+class LaunchForm(ct.Structure):
+    _fields_ = [("grid", ct.c_uint * 3), ("block", ct.c_uint * 3), ("shared", ct.c_uint), ("stream", ct.c_void_p),
+                ("attributes", ct.POINTER(LaunchAttribute)), ("count", ct.c_uint)]
+
+
 class LayerWeights(ct.Structure):
     _fields_ = [(n, ct.c_uint64) for n in "q k v o gated down".split()]
 
@@ -91,11 +100,15 @@ class Module:
         return list(words)
 
 
-def launch(kernel, grid, block, shared, values, cooperative=False):
+def launch(kernel, grid, block, shared, values, cooperative=False, cluster=1):
     pointers = (ct.c_void_p * len(values))(*[ct.cast(ct.byref(v), ct.c_void_p) for v in values])
     stream = ct.c_void_p(torch.cuda.current_stream().cuda_stream)
     if cooperative:
-        check(driver.cuLaunchCooperativeKernel(kernel, grid, 1, 1, block, 1, 1, shared, stream, pointers), "cooperative launch")
+        attributes = (LaunchAttribute * 2)()
+        attributes[0].id, attributes[0].words[0] = 2, 1
+        attributes[1].id, attributes[1].words[0:3] = 4, (cluster, 1, 1)
+        form = LaunchForm((grid, 1, 1), (block, 1, 1), shared, stream, attributes, 2)
+        check(driver.cuLaunchKernelEx(ct.byref(form), kernel, pointers, None), "cooperative launch")
     else:
         check(driver.cuLaunchKernel(kernel, grid, 1, 1, block, 1, 1, shared, stream, pointers, None), "launch")
 
@@ -133,11 +146,18 @@ class Shape:
             padded = [sum(up(up(r, 16) * up(c, 128), unit) * unit for r, c in products) for unit in (4, 8)]
             chunk = 4 if 10 * padded[1] > 11 * padded[0] else 8
         size = 8 * chunk * 32 * weights
-        slots = 9 if D == 256 else 11 if self.C > 2048 else 12
+        # Where the exchanges set the speed two blocks share an attention, and rows of the cache are staged if that leaves the ring its length.
+        isSmall = layer * weights // 16 <= 48 << 20 and D * cache // 8 <= 256
+        pairs = torch.cuda.get_device_capability()[0] == 9 and members % 2 == 0 and members > 2 and isSmall
+        slots, stage = (9 if D == 256 else 11 if self.C > 2048 else 12) * 16384 // size, 256 * D * cache // 8
+        isStaged = pairs and D * cache // 8 % 128 == 0 and slots * size >= stage + 98304
+        if isStaged:
+            slots -= -(-stage // size)
         d = dict(C=self.C, I=self.I, H=self.H, G=G, D=D, L=self.L, V=self.V, MEMBERS=members, WEIGHTS=weights, CHUNK=chunk, FLIGHT=flight // size,
-                 HEAD_FLIGHT=131072 // size, SLOTS=slots * 16384 // size, SANDWICH=int(self.gemma), ACTIVATION=2 if self.gemma else 1,
+                 HEAD_FLIGHT=min(131072 // size, slots), SLOTS=slots, SANDWICH=int(self.gemma), ACTIVATION=2 if self.gemma else 1,
                  SCALE=f"{D ** -0.5}f")
-        return {"DECODE_" + k: v for k, v in d.items()} | ({"DECODE_CACHE": cache} if cache != 16 else {})
+        forms = (("CACHE", cache, cache != 16), ("CLUSTER", 2, pairs), ("STAGE", 1, isStaged))
+        return {"DECODE_" + k: v for k, v in d.items()} | {"DECODE_" + k: v for k, v, isThere in forms if isThere}
 
 
 SHAPES = {
@@ -249,7 +269,8 @@ class Engine:
     def __init__(self, model, defines):
         s = model.s
         self.model = model
-        packing = Module("Decode/Pack.cu", {k: v for k, v in defines.items() if k != "DECODE_CACHE"})
+        forms = ("DECODE_CACHE", "DECODE_CLUSTER", "DECODE_STAGE", "DECODE_SLOTS", "DECODE_HEAD_FLIGHT")
+        packing = Module("Decode/Pack.cu", {k: v for k, v in defines.items() if k not in forms})
         layerChunks, headChunks, norm, layerNorms, exchange, chunk, floats = self.load(defines)
         layerBytes = self.blocks * layerChunks * chunk
         self.layers = torch.empty(s.L * layerBytes, dtype=torch.uint8, device="cuda")
@@ -296,6 +317,8 @@ class Engine:
          floats) = module.words("apus_decode_sizes")
         assert size == ct.sizeof(Arguments), size
         self.defines, self.chunk, self.cacheBits = defines, chunk, int(defines.get("DECODE_CACHE", 16))
+        self.cluster = int(defines.get("DECODE_CLUSTER", 1))
+        self.fullSplits = 64 if self.cluster > 1 else 128
         check(driver.cuFuncSetAttribute(self.kernel, 8, self.shared), f"{self.shared} bytes of shared memory")
         return layerChunks, headChunks, norm, layerNorms, exchange, chunk, floats
 
@@ -326,7 +349,7 @@ class Engine:
     def clear(self):
         self.exchange.zero_()
 
-    def run(self, position, steps, forced, logits=None, fullSplits=128):
+    def run(self, position, steps, forced, logits=None, fullSplits=None):
         s = self.model.s
         self.forced = torch.tensor(forced, dtype=torch.int32, device="cuda")
         self.chosen = torch.full((steps,), -7, dtype=torch.int32, device="cuda")
@@ -334,11 +357,12 @@ class Engine:
         where = [t.data_ptr() for t in (self.layers, self.head, self.model.embedding, self.norms, self.infos, self.model.frequencies, self.pointers,
                                         self.exchange)]
         a = Arguments(*where, logits.data_ptr() if logits is not None else 0, self.forced.data_ptr(), self.chosen.data_ptr(), 0, 0,
-                      self.error.data_ptr(), self.exponents.data_ptr() if self.cacheBits == 8 else 0, s.V if logits is not None else 0, 1, len(forced), position, steps, 0, 0, fullSplits, s.embeddingScale,
+                      self.error.data_ptr(), self.exponents.data_ptr() if self.cacheBits == 8 else 0, s.V if logits is not None else 0, 1, len(forced), position, steps, 0, 0,
+                      self.fullSplits if fullSplits is None else fullSplits, s.embeddingScale,
                       s.V, self.capacity, (ct.c_int32 * 16)())
         start, end = torch.cuda.Event(True), torch.cuda.Event(True)
         start.record()
-        launch(self.kernel, self.blocks, self.threads, self.shared, [a, self.map], cooperative=True)
+        launch(self.kernel, self.blocks, self.threads, self.shared, [a, self.map], cooperative=True, cluster=self.cluster)
         end.record()
         torch.cuda.synchronize()
         word = int(self.error.item()) & 0xFFFFFFFF
@@ -467,7 +491,7 @@ def main():
         print(f"{name}, {torch.cuda.get_device_name()}, {engine.blocks} blocks of {engine.threads} threads, {engine.shared} bytes of shared memory")
         forms = {"": engine}
         if options.cache == "fp8":
-            coded = engine.other(DECODE_CACHE=8)
+            coded = engine.other(**SHAPES[name].defines(options.weights, 8) | dict(d.split("=", 1) for d in options.define))
             forms = {"cache in bf16, ": engine, "cache in fp8, ": coded}
             for seed in range(options.seeds):
                 for behind in [int(b) for b in options.behind.split(",") if b]:

@@ -89,7 +89,8 @@ class Sampler(Engine):
     """The form of the kernel that draws; its parameters lie in the exchange area behind the zeros."""
 
     def __init__(self, model, defines):
-        super().__init__(model, defines | {"DECODE_SAMPLING": 1, "DECODE_SLOTS": defines["DECODE_SLOTS"] - 2})
+        slots = defines["DECODE_SLOTS"] - 2
+        super().__init__(model, defines | {"DECODE_SAMPLING": 1, "DECODE_SLOTS": slots, "DECODE_HEAD_FLIGHT": min(defines["DECODE_HEAD_FLIGHT"], slots)})
         self.at, size, peaks, idsOfPeak, limit = Module("Decode/Megakernel.cu", self.defines).words("apus_decode_sampling")
         assert size == ct.sizeof(Sampling), size
         self.most = min(limit, peaks, -(-model.s.V // idsOfPeak))

@@ -35,7 +35,7 @@ class Wide:
 
         # As DecodePlan.swift has it: the ring takes what the positions leave.
         least = compiled(4).words("apus_decode_sizes")[0]
-        slots = min(196608 // engine.chunkBytes, 4 + (LIMIT - least) // engine.chunkBytes)
+        slots = min(196608 // engine.chunkBytes, 4 + (LIMIT - 128 - least) // (engine.chunkBytes + 16))
         kernels = compiled(slots)
         words = kernels.words("apus_decode_sizes")
         self.slots = slots
@@ -46,7 +46,7 @@ class Wide:
         assert size == ct.sizeof(Lookup) and self.most == positions
         self.exchange = torch.zeros(self.exchangeBytes, dtype=torch.uint8, device="cuda")
 
-    def run(self, position, steps, forced, logits=None, fullSplits=128, history=None, guesses=0):
+    def run(self, position, steps, forced, logits=None, fullSplits=None, history=None, guesses=0):
         e, s = self.engine, self.engine.model.s
         assert steps <= self.recent
         self.forced = torch.tensor(forced, dtype=torch.int32, device="cuda")
@@ -58,11 +58,12 @@ class Wide:
         self.exchange[self.inputAt : self.inputAt + 16] = torch.frombuffer(bytearray(bytes(given)), dtype=torch.uint8).cuda()
         where = [t.data_ptr() for t in (e.layers, e.head, e.model.embedding, e.norms, e.infos, e.model.frequencies, e.pointers, self.exchange)]
         a = Arguments(*where, logits.data_ptr() if logits is not None else 0, self.forced.data_ptr(), self.chosen.data_ptr(), self.handed.data_ptr(), 0,
-                      e.error.data_ptr(), e.exponents.data_ptr() if e.cacheBits == 8 else 0, s.V if logits is not None else 0, steps, len(forced), position, steps, 0, 0, fullSplits, s.embeddingScale,
+                      e.error.data_ptr(), e.exponents.data_ptr() if e.cacheBits == 8 else 0, s.V if logits is not None else 0, steps, len(forced), position, steps, 0, 0,
+                      e.fullSplits if fullSplits is None else fullSplits, s.embeddingScale,
                       s.V, e.capacity, (ct.c_int32 * 16)())
         start, end = torch.cuda.Event(True), torch.cuda.Event(True)
         start.record()
-        launch(self.kernel, e.blocks, self.threads, self.shared, [a, e.map], cooperative=True)
+        launch(self.kernel, e.blocks, self.threads, self.shared, [a, e.map], cooperative=True, cluster=e.cluster)
         end.record()
         torch.cuda.synchronize()
         word = int(e.error.item()) & 0xFFFFFFFF
@@ -77,7 +78,7 @@ def verify(engine, wide, count, broken):
     s = engine.model.s
     ids = torch.randint(0, s.V, (count,), generator=torch.Generator().manual_seed(5)).tolist()
     isRight = True
-    for start, fullSplits in ((0, 128), (0, 16), (112, 128), (500, 128), (1012, 128), (3000, 128)):
+    for start, fullSplits in ((0, 128), (0, 16), (112, 64), (250, 64), (500, 128), (700, 64), (1012, 128), (3000, 128)):
         n = count if start == 0 else min(count, 33)
         given = [(i + 1) % s.V if broken else i for i in ids[:n]]
         engine.reserve(start + n, isRandom=start > 0)

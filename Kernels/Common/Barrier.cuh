@@ -42,6 +42,14 @@ APUS_DEVICE bool barrierTry(u32 barrier, u32 parity) {
         : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
     return done;
 }
+// The same where what is waited for comes from another block of the cluster.
+APUS_DEVICE bool barrierTryCluster(u32 barrier, u32 parity) {
+    u32 done;
+    asm volatile(
+        "{.reg .pred p;\n mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n selp.u32 %0, 1, 0, p;}"
+        : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
+    return done;
+}
 APUS_DEVICE void barrierWait(u32 barrier, u32 parity) {
     if (barrierTry(barrier, parity)) return;
     for (u32 tries = 0; !barrierTry(barrier, parity); ++tries)
@@ -61,6 +69,23 @@ APUS_DEVICE u32 clusterRank() { u32 r; asm volatile("mov.u32 %0, %%cluster_ctara
 // All threads of all blocks of the cluster have come here. Orders no memory (barrierInitFence does, for barriers).
 APUS_DEVICE void clusterSync() {
     asm volatile("barrier.cluster.arrive.relaxed.aligned;\n barrier.cluster.wait.aligned;" ::: "memory");
+}
+
+// The same for threads that come one by one, ordering memory.
+APUS_DEVICE void clusterMeet() { asm volatile("barrier.cluster.arrive.release;\n barrier.cluster.wait.acquire;" ::: "memory"); }
+// Where an address in this block's shared memory lies in another block of the cluster.
+APUS_DEVICE u32 clusterAddress(u32 address, u32 block) {
+    u32 other;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(other) : "r"(address), "r"(block));
+    return other;
+}
+// Stores 8 or 16 bytes there, and counts them at a barrier of the same block when they have come.
+APUS_DEVICE void storeCluster8(u32 address, u32 barrier, u32 x, u32 y) {
+    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%2, %3}, [%1];" ::"r"(address), "r"(barrier), "r"(x), "r"(y) : "memory");
+}
+APUS_DEVICE void storeCluster16(u32 address, u32 barrier, Vec4 v) {
+    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%2, %3, %4, %5}, [%1];" ::"r"(address), "r"(barrier), "r"(v.x),
+                 "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
 
 // Programmatic dependent launch: wait for the kernels this one depends on; let the next one start. Both do nothing in

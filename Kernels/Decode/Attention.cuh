@@ -6,6 +6,7 @@
 // warps' parts. Every warp merges what it will multiply by itself, so nothing but its own lanes waits for it.
 #pragma once
 #include "Decode/CacheTile.cuh"
+#include "Decode/Pairs.cuh"
 
 namespace apus {
 
@@ -117,10 +118,6 @@ APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, HeadPackets& e
     }
 }
 
-// What a warp multiplies by in the output product, and so all that it has to know of the result: `warpColumns` columns, of one head.
-constexpr int warpColumns = Output::columnBlocks * 16, laneColumns = warpColumns > 32 ? warpColumns / 32 : 1;
-static_assert(headSize % warpColumns == 0, "the columns of a warp belong to one head");
-APUS_DEVICE bool hasColumns(int warp) { return warps * warpColumns == groupHeadSize || warp * warpColumns < groupHeadSize; }
 
 // Merges the warps' parts of this warp's columns, without a branch: all reads are under way at once. Lane l gets columns
 // l * laneColumns and on, normed, and the logarithm of the sum.
@@ -177,7 +174,7 @@ template <Run run>
 APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const CacheElement* keys, const CacheElement* values, const u8* exponents,
                         int behind, int position, Weights& weights, int layer) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = lane % 4, row = lane / 4;
-    constexpr bool isLong = run == Run::tiles, throughRing = isLong && hasCacheRing;
+    constexpr bool isLong = run == Run::tiles, throughRing = isLong && hasCacheRing, isAhead = throughRing || (hasStage && !isLong);
     // The last row of the cache was written by the step before, which the ring runs ahead of: it comes another way.
     const int filled = throughRing ? position - 1 : position, end = span.to < filled ? span.to : filled;
     int first = span.from + firstTile() * tileRows;
@@ -199,12 +196,12 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
             if (row < 2 * headsPerGroup) queries[i] = *reinterpret_cast<const Vec4*>(shared.queries[row / 2][row % 2] + lane % 4 * 8 + i * 32);
         }
     }
-    if (hasCachedCodes && throughRing) tile.zero();
+    if (hasCachedCodes && throughRing && !hasStage) tile.zero();
     constexpr bool isApart = throughRing && CacheTile::isLarge;  // values are taken behind the scores, keys behind the sums before
     const auto step = [&](int first) {
         if constexpr (isApart) tile.template take<true>(weights, shared, end - round, layer);
         if (position - first < tileRows) tile.template insert<true, true, !isApart>(shared.key, shared.value, position - first);
-        if (throughRing && position - 1 - first < tileRows && position > first)
+        if (isAhead && position - 1 - first < tileRows && position > first)
             tile.template insert<false, true, !isApart>(shared.lastKey, shared.lastValue, position - 1 - first);
         const CacheFactors factors(tile);
         float grow = 1.0f, lowWeight = 1.0f, highWeight = 1.0f;  // of the sums, for the exponent that they have; of codes
@@ -262,7 +259,7 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
         if (isLong && !throughRing && next < end) tile.template loadValues<true>(values, next, end, policy);
     };
     if constexpr (throughRing) {
-        if constexpr (!isApart) {
+        if constexpr (!isApart && !hasStage) {
             tile.template take<true>(weights, shared, end - span.from, layer);
             tile.template take<false>(weights, shared, end - span.from, layer);
         }
@@ -400,7 +397,7 @@ APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, con
     }
     float out[laneColumns], logSum;
     if (span.isPart) {
-        if (run == Run::tiles && hasCacheRing && warp == warps - 1 && span.to >= position) {
+        if ((run == Run::tiles ? hasCacheRing : hasStage) && warp == warps - 1 && span.to >= position && position > span.from) {
             const u32 row = static_cast<u32>(position - 1) * rowElements;
             constexpr int units = headSize / CacheTile::unit;
             for (int unit = lane; unit < 2 * units; unit += 32) {
@@ -416,7 +413,9 @@ APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, con
         syncConsumers();
         if (hasColumns(warp)) merge(shared.attended, out, logSum);
     }
-    if (run != Run::whole && span.parts > 1) {
+    const bool isPaired = hasPairs && run != Run::part && span.parts == 2;
+    if (isPaired && hasColumns(warp)) sendPart(shared, out, logSum);
+    if (run != Run::whole && span.parts > 1 && !isPaired) {
         if (span.isPart && hasColumns(warp)) publishPart(parts, out, logSum, tag);
         meanwhile();
         // Few packets, so the readers look at them without a hint.
@@ -424,6 +423,7 @@ APUS_DEVICE void attention(Shared& shared, u8* exchange, u32 tag, int layer, con
             join(shared, parts, span.parts, tag, layer, [&](int column, float x, float y) { putPair(shared.vector, column, x, y); });
     } else {
         if (run != Run::whole) meanwhile();
+        if (isPaired && hasColumns(warp)) joinPair(shared, out, logSum, layer);
         if (!hasColumns(warp) || lane * laneColumns >= warpColumns) return;
         const u32 thread = threadIndex(), column = thread / 32 * warpColumns + thread % 32 * laneColumns;
         if constexpr (laneColumns == 1) {

@@ -94,6 +94,25 @@ struct CacheTile {
         }
         if (!hasCachedCodes && !isLarge && mine <= 0) zero<isKeys, !isKeys>();
     }
+    // The same out of the stage, keys and values, of which `rows` are there. Zeros where none of the warp's are.
+    __device__ __forceinline__ void takeStaged(u32 stage, int rows) {
+        const int tile = firstTile(), lane = threadIdx.x % 32, mine = rows - tile * tileRows;
+        if (mine <= 0) return clear();
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const int wanted = lane / 4 + 8 * r;
+            const u32 row = tile * tileRows + (wanted < mine ? wanted : mine - 1), at = stage + row * 128;
+#pragma unroll
+            for (int i = 0; i < keyUnits; ++i) keys[r][i] = loadShared16(at + i / 2 * (blockRows * 128) + (((lane % 4 + i % 2 * 4) ^ (row & 7)) << 4));
+        }
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+            const int wanted = lane % 4 * 2 + r % 2 + r / 2 * 8;
+            const u32 row = tile * tileRows + (wanted < mine ? wanted : mine - 1), at = stage + blockRows * rowBytes + row * 128;
+#pragma unroll
+            for (int i = 0; i < valueUnits; ++i) values[i][r] = loadShared16(at + i * (blockRows * 128) + (((lane / 4) ^ (row & 7)) << 4));
+        }
+    }
     template <bool hasKeys = true, bool hasValues = true> __device__ __forceinline__ void zero() {
 #pragma unroll
         for (int r = 0; r < 2; ++r)

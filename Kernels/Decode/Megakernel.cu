@@ -21,6 +21,7 @@
 #include "Decode/Attention.cuh"
 #include "Decode/Residual.cuh"
 #include "Decode/Sampling.cuh"
+#include "Decode/Stage.cuh"
 
 namespace apus {
 
@@ -138,6 +139,7 @@ constexpr int gatedWriters = Publishing<Packet6, 1, pairs>::writers;
     const u8* layersFrom = a.layers + static_cast<i64>(blockIdx.x) * layerChunks * chunkBytes + partOffset;
 
     u32 turn = 0, tag = 0;
+    [[maybe_unused]] u32 stageParity = 0;
     int token = a.forced[0];
     Residual residual;
     for (int step = 0; step < a.steps; ++step) {
@@ -178,7 +180,18 @@ constexpr int gatedWriters = Publishing<Packet6, 1, pairs>::writers;
             CacheTile tile;
             const int firstRow = span.from + firstTile() * tileRows, endRow = span.to < position ? span.to : position;
             // Written on every way through: what is not would be kept alive all through the layers.
-            if (span.isPart && firstRow < endRow && !(hasCacheRing && span.run == Run::tiles)) {
+            if constexpr (hasStage) {
+                if (const int rows = stagedRows(span, position); rows > 0) {
+                    waitBarrier(sharedAddress(&shared.staged), stageParity, shared, Wait::chunk, layer);
+                    stageParity ^= 1;
+                    tile.takeStaged(weights.ring + ringSlots * chunkBytes, rows);
+                    __syncwarp();
+                    if (threadIndex() % 32 == 0) barrierArrive(sharedAddress(&shared.unstaged));
+                } else {
+                    tile.clear();
+                }
+                if (span.isPart && firstRow < endRow && span.run != Run::tiles) tile.loadExponents(exponents, behind, firstRow, endRow);
+            } else if (span.isPart && firstRow < endRow && !(hasCacheRing && span.run == Run::tiles)) {
                 tile.loadKeys(keys, firstRow, endRow), tile.loadValues(values, firstRow, endRow);
                 tile.loadExponents(exponents, behind, firstRow, endRow);
             } else {
@@ -321,7 +334,7 @@ static_assert(sizeof(Shared) + samplingBytes + speculationBytes <= DECODE_SHARED
 extern "C" {
 // For the host: dynamic shared memory, threads and blocks of a launch, chunks of a block in a layer and in the head, floats of a
 // norm in slot order and of a layer's norms, bytes of the exchange area, of Arguments and of a chunk, floats of norms and factors.
-__device__ u32 apus_decode_sizes[] = {(hasRing ? ringSlots * chunkBytes : 0) + sizeof(Shared) + samplingBytes + speculationBytes, threads, blocks,
+__device__ u32 apus_decode_sizes[] = {(hasRing ? ringSlots * chunkBytes + stageBytes : 0) + sizeof(Shared) + samplingBytes + speculationBytes, threads, blocks,
                                       layerChunks, headChunks, normSlots, layerNorms, areaPackets * 16, sizeof(Arguments), chunkBytes, normFloats};
 // With sampling: where `Sampling` lies in the exchange area, and its size; the blocks' best rows that give a bound, the ids for each
 // of them, the candidates that may be kept.
@@ -334,7 +347,7 @@ __device__ u32 apus_decode_lookup[] = {Area::lookupAt * 16, sizeof(Lookup), posi
 
 extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __grid_constant__ Arguments a, const __grid_constant__ TensorMap cacheMap) {
     extern __shared__ __align__(1024) u8 memory[];
-    Shared* place = opaque(reinterpret_cast<Shared*>(memory + (hasRing ? ringSlots * chunkBytes : 0)));
+    Shared* place = opaque(reinterpret_cast<Shared*>(memory + (hasRing ? ringSlots * chunkBytes + stageBytes : 0)));
     __builtin_assume(__isShared(place));
     Shared& shared = *place;
     const u32 ring = sharedAddress(memory), full = sharedAddress(shared.full), empty = sharedAddress(shared.empty);
@@ -363,18 +376,29 @@ extern "C" __global__ void __launch_bounds__(threads, 1) apus_decode(const __gri
                 barrierInit(full + i * 8, 1);
                 barrierInit(empty + i * 8, warps);
             }
+            preparePair(shared);
+            prepareStage(shared);
             barrierInitFence();
         }
     }
     __syncthreads();
+    if constexpr (hasPairs) clusterMeet();
     if constexpr (hasRing) {
         if (threadIdx.x >= consumers) {
             registersShrink<headSize == 256 ? 40 : 24>();
+            if constexpr (hasStage) {
+                if (__shfl_sync(0xffffffffu, threadIdx.x / 32, 0) == warps + 1) {
+                    if (threadIdx.x == consumers + 32) fillStage(shared, a, cacheMap, ring + ringSlots * chunkBytes);
+                    return;
+                }
+            }
             if (threadIdx.x == consumers) produce(shared, a, cacheMap, ring, full, empty);
         } else {
             registersGrow<headSize == 256 ? 232 : 240>();
             DECODE_CONSUME(shared, a, Weights{ring, full, empty});
             leave(shared, a);
+            // A block must not end while the other may still send to its shared memory.
+            if constexpr (hasPairs) clusterMeet();
         }
     } else {
         DECODE_CONSUME(shared, a, Weights{ring, full, empty});

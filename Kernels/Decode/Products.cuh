@@ -113,7 +113,7 @@ struct Weights {
 
 // So many cached positions are brought into the L2 a layer ahead: fewer stay there from step to step, more come through the ring.
 #ifndef DECODE_PREFETCH  // the most of them
-#define DECODE_PREFETCH (isPlain ? longRows * maximumSplits : 4096)
+#define DECODE_PREFETCH (hasStage ? 0 : isPlain ? longRows * maximumSplits : 4096)
 #endif
 constexpr int prefetchLeast = isPlain ? 256 : 0, prefetchMost = DECODE_PREFETCH;
 
@@ -183,7 +183,7 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
                     }
                     const int filled = a.position + step - 1, end = span.to < filled ? span.to : filled;
                     int count = 0;
-                    for (int first = span.from; going && first < end; first += blockRows)
+                    for (int first = span.from + (hasStage ? blockRows : 0); going && first < end; first += blockRows)
                         for (int half = 0; going && half < 2; ++half)
                             for (int row = first; going && row < end && row < first + blockRows; row += chunkRows, ++count)
                                 going = issue(reinterpret_cast<const u8*>(static_cast<u64>(2 * layer + half)),

@@ -11,14 +11,19 @@ constexpr u32 rowElements = keyHeads * headSize;  // of the cache; a cache has f
 constexpr int rowBytes = headSize * static_cast<int>(sizeof(CacheElement));
 constexpr bool hasCacheRing = hasRing && rowBytes % 128 == 0;
 
+// Where runs of a tile a warp come through shared memory: a row of keys or of values lies there as runs of 128 bytes, their units of 16 swizzled.
+constexpr bool hasStage = DECODE_STAGE && hasCacheRing && positions == 1;
+constexpr int stageBytes = hasStage ? 2 * blockRows * rowBytes : 0;
+
 #ifndef DECODE_LONG  // positions of a block from which on they come through the ring; without one, and with several positions a step, a tile a warp
-#define DECODE_LONG (hasCacheRing && DECODE_POSITIONS == 1 ? blockRows / 2 : blockRows)
+#define DECODE_LONG (hasCacheRing && !hasStage && DECODE_POSITIONS == 1 ? blockRows / 2 : blockRows)
 #endif
 constexpr int longRows = DECODE_LONG;
 static_assert(longRows <= blockRows, "a run in registers has a tile a warp");
 static_assert(!hasRing || (DECODE_CACHE_EARLY <= ringSlots && DECODE_CACHE_FLIGHT <= ringSlots), "a slot is waited for before it is filled again");
 
-// How a block attends: to all positions, a tile a warp; to a run of them, a tile a warp; to more than that, or a run that comes through the ring.
+// How a block attends: to all positions, or in a pair to a half of them, a tile a warp; to a run of them, a tile a warp; to more than that, or a run
+// that comes through the ring.
 enum class Run { whole, part, tiles };
 
 // The positions of a block in one layer; the token's own is the last of all.
@@ -32,6 +37,13 @@ struct Span {
         from = first, to = position + 1, parts = 1, isPart = true, run = count > blockRows ? Run::tiles : Run::whole;
         if (count <= a.fullSplits || count <= tileRows || maximumSplits == 1) return;
         // Whole tiles, so that only the last of them is short.
+        if (hasPairs && count <= DECODE_PAIR_ROWS) {
+            const int half = ceilDivide(count, 2 * tileRows) * tileRows;
+            parts = 2, run = half > blockRows ? Run::tiles : Run::whole;
+            if (member % 2 == 0) to = first + half;
+            else from = first + half;
+            return;
+        }
         const int each = ceilDivide(count, maximumSplits * tileRows) * tileRows;
         parts = maximumSplits, isPart = member < maximumSplits, run = each > longRows ? Run::tiles : Run::part;
         from = first + member * each;
@@ -39,6 +51,12 @@ struct Span {
         if (from > to) from = to;
     }
 };
+
+// Rows of a run that are staged, a tile a warp. Its last but one was written by the step before, which staging runs ahead of.
+APUS_DEVICE int stagedRows(const Span& span, int position) {
+    const int end = span.to < position - 1 ? span.to : position - 1, rows = span.isPart && end > span.from ? end - span.from : 0;
+    return rows < blockRows ? rows : blockRows;
+}
 
 // A chunk of the cache holds whole tiles of keys or of values, a round a tile of each warp.
 constexpr int chunkTiles = chunkBytes / (tileRows * rowBytes), chunkRows = chunkTiles * tileRows;

@@ -115,6 +115,9 @@ APUS_DEVICE void insertAll(CacheTile& tile, const Wide& wide, int live, int posi
     }
 }
 
+// Parts of an attention that are exchanged in a pair of blocks, if at all.
+constexpr int nearParts = hasPairs ? 2 : 1;
+
 // What a block attends to for n positions: the tiles from `from` on, for all of them together where they begin at the same place.
 template <int n> struct Spans {
     int from, end, most;  // of all; parts at most
@@ -157,7 +160,7 @@ template <int n> struct Spans {
         return v;
     }
     // Whether the block has a part of position p's attention.
-    __device__ __forceinline__ bool hasPart(int p, int member) const { return member < splitsOf(p) || splitsOf(p) == 1; }
+    __device__ __forceinline__ bool hasPart(int p, int member) const { return member < splitsOf(p) || splitsOf(p) <= nearParts; }
 };
 
 // attend() of Attention.cuh for the heads of one set: lane 4 g + q gets those of slot 4 set + q, a slot a head of a position. Only positions
@@ -263,7 +266,14 @@ APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* e
                 if (!spans.hasPart(p, member)) continue;
                 float out[laneColumns], logSum;
                 merge(wide.attended(p), out, logSum);
-                if (spans.splitsOf(p) > 1) {
+                if (hasPairs && spans.splitsOf(p) == 2) {
+                    sendPart(shared, out, logSum, p);
+                    // The warp's own columns of the parts have been read, and keep its part.
+                    const u32 thread = threadIndex(), column = thread / 32 * warpColumns + thread % 32 * laneColumns % warpColumns;
+#pragma unroll
+                    for (int j = 0; j < laneColumns; ++j) wide.attended(p).values[0][column + j] = out[j];
+                    wide.attended(p).values[1][column] = logSum;
+                } else if (spans.splitsOf(p) > 1) {
                     publishPart(parts + p * Area::splits * 16, out, logSum, turns.tag(p));
                 } else {
                     const u32 thread = threadIndex(), lane = thread % 32, column = thread / 32 * warpColumns + lane * laneColumns;
@@ -282,6 +292,21 @@ APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* e
 #pragma unroll 1
         for (int p = 0; p < live; ++p) {
             if (spans.splitsOf(p) < 2) continue;
+            if (hasPairs && spans.splitsOf(p) == 2) {
+                const u32 thread = threadIndex(), lane = thread % 32, column = thread / 32 * warpColumns + lane * laneColumns % warpColumns;
+                float out[laneColumns];
+#pragma unroll
+                for (int j = 0; j < laneColumns; ++j) out[j] = wide.attended(p).values[0][column + j];
+                joinPair(shared, out, wide.attended(p).values[1][column], layer, p);
+                if (lane * laneColumns >= warpColumns) continue;
+                if constexpr (laneColumns == 1) {
+                    putOneAt<n>(wide.attendedVector, p, column, out[0]);
+                } else {
+#pragma unroll
+                    for (int j = 0; j < laneColumns; j += 2) putPairAt<n>(wide.attendedVector, p, column + j, out[j], out[j + 1]);
+                }
+                continue;
+            }
             join(shared, parts + p * Area::splits * 16, spans.splitsOf(p), turns.tag(p), layer,
                  [&](int column, float x, float y) { putPairAt<n>(wide.attendedVector, p, column, x, y); });
         }

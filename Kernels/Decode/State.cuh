@@ -51,6 +51,18 @@
 #ifndef DECODE_SCALE  // factor on q k
 #define DECODE_SCALE 0.08838834764831845f
 #endif
+#ifndef DECODE_CLUSTER  // blocks of a cluster: 2 lets neighbours exchange parts of an attention through shared memory (Pairs.cuh)
+#define DECODE_CLUSTER 1
+#endif
+#ifndef DECODE_PAIR_ROWS  // positions up to which two such blocks share the attention
+#define DECODE_PAIR_ROWS 256
+#endif
+#ifndef DECODE_STAGE  // 1: runs of a tile a warp come to shared memory a layer ahead (Stage.cuh)
+#define DECODE_STAGE 0
+#endif
+#ifndef DECODE_STAGE_PACE  // clocks from one copy of 32 rows' 128 bytes to the next at least
+#define DECODE_STAGE_PACE 300
+#endif
 #ifndef DECODE_LIMIT  // clocks that a wait may take
 #define DECODE_LIMIT 2000000000u
 #endif
@@ -125,6 +137,21 @@ template <int count> struct Parts {
 // With several positions most of this lies in SpeculationState.cuh instead.
 constexpr bool isPlain = positions == 1;
 
+// What a warp multiplies by in the output product, and so all that it has to know of an attention's result: `warpColumns` columns, of one head.
+constexpr int warpColumns = Output::columnBlocks * 16, laneColumns = warpColumns > 32 ? warpColumns / 32 : 1;
+static_assert(headSize % warpColumns == 0, "the columns of a warp belong to one head");
+
+// What the other block of a pair sends: each lane its columns, and the logarithm of the part's sum.
+constexpr bool hasPairs = DECODE_CLUSTER == 2;
+static_assert(!hasPairs || (hasRing && members % 2 == 0 && members > 2), "pairs of blocks, of one group");
+constexpr int pairFloats = laneColumns == 1 ? 2 : laneColumns + 4 & ~3;
+struct Pair {
+    static constexpr int count = hasPairs ? warps * positions : 1;
+    alignas(16) float parts[count][hasPairs ? 32 : 1][pairFloats];
+    alignas(8) u64 ready[count];
+    u32 turns[count];
+};
+
 struct alignas(128) Shared {
     alignas(8) u64 full[ringSlots], empty[ringSlots];
     alignas(16) float partial[!isPlain ? 1 : partialStride * (Output::paddedRows > Gated::paddedRows
@@ -148,6 +175,8 @@ struct alignas(128) Shared {
     static constexpr int vectorBytes = Input::vectorBytes > headVectorBytes ? Input::vectorBytes : headVectorBytes;
     static constexpr int otherBytes = Output::vectorBytes > Down::vectorBytes ? Output::vectorBytes : Down::vectorBytes;
     alignas(16) u8 vector[!isPlain ? 16 : vectorBytes > otherBytes ? vectorBytes : otherBytes];  // B operands
+    Pair pair;
+    u64 staged, unstaged;  // barriers of Stage.cuh
 };
 
 // Volatile: what follows from them is not worth a register all through the layers.

@@ -115,7 +115,7 @@ package struct DecodeBenchmark {
             work: DecodeWork(
                 spec: executor.spec, position: context + steps / 2, weightBits: device?.decodeWeightBits ?? 16,
                 cacheFormat: device?.cacheFormat ?? .bfloat16),
-            exchanges: device?.decodeForm?.isResident == true ? DecodePlan.exchanges(executor.spec, position: context + steps / 2) : nil,
+            exchanges: device?.decodeForm?.isResident == true ? try device?.decodeExchanges(position: context + steps / 2) : nil,
             power: power,
             watchedTokens: watched)
     }

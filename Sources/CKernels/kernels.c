@@ -77,6 +77,9 @@ static const apus_kernel_file files[] = {
     BEGIN("Decode/Pack.cu")
 #embed "../../Kernels/Decode/Pack.cu" suffix(, )
     END
+    BEGIN("Decode/Pairs.cuh")
+#embed "../../Kernels/Decode/Pairs.cuh" suffix(, )
+    END
     BEGIN("Decode/Products.cuh")
 #embed "../../Kernels/Decode/Products.cuh" suffix(, )
     END
@@ -106,6 +109,9 @@ static const apus_kernel_file files[] = {
     END
     BEGIN("Decode/SpeculationState.cuh")
 #embed "../../Kernels/Decode/SpeculationState.cuh" suffix(, )
+    END
+    BEGIN("Decode/Stage.cuh")
+#embed "../../Kernels/Decode/Stage.cuh" suffix(, )
     END
     BEGIN("Decode/State.cuh")
 #embed "../../Kernels/Decode/State.cuh" suffix(, )

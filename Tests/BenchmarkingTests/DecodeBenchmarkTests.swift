@@ -28,12 +28,14 @@ import Transformer
         #expect(DecodeWork(spec: Self.spec(window: 512), position: 0).cacheBytes == 0)
     }
 
-    @Test func exchangesAreThoseOfTheKernel() {
-        let unshared = DecodePlan.unsharedPositions
-        #expect(unshared > 0 && unshared < 500)
-        #expect(DecodePlan.exchanges(Self.spec(), position: unshared - 1) == 4 * 28 + 1)
-        #expect(DecodePlan.exchanges(Self.spec(), position: unshared) == 5 * 28 + 1)
-        #expect(DecodePlan.exchanges(Self.spec(window: unshared), position: 500) == 14 * 4 + 14 * 5 + 1)
+    @Test func exchangesAreThoseOfTheKernel() throws {
+        for (hasRing, unshared) in [(true, 256), (false, 128)] {
+            let plan = try DecodePlan(Self.spec(), multiprocessors: 132, sharedByteLimit: 232_448, hasRing: hasRing)
+            #expect(plan.pairedPositions == unshared && plan.unsharedPositions <= unshared)
+            #expect(plan.exchanges(Self.spec(), position: unshared - 1) == 4 * 28 + 1)
+            #expect(plan.exchanges(Self.spec(), position: unshared) == 5 * 28 + 1)
+            #expect(plan.exchanges(Self.spec(window: unshared), position: 500) == 14 * 4 + 14 * 5 + 1)
+        }
     }
 
     private static func row(_ context: Int, microseconds: [Double], power: GPUWatch.Reading? = nil) throws -> DecodeBenchmark.Row {

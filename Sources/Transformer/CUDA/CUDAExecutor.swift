@@ -186,7 +186,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
         guard precision == .bfloat16 else { return .layers("the weights lie in 8-bit codes for prompts") }
         do {
             return .resident(
-                try DecodeEngine(
+                try DecodeEngine.make(
                     spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic, format: decodeWeights,
                     cacheFormat: cacheFormat, draws: draws, guesses: guesses))
         } catch {
@@ -198,7 +198,7 @@ public final class CUDAExecutor: ModelExecutor, @unchecked Sendable {
     /// Runs `body` while single tokens are decoded by a variant of the resident kernel, with a packed copy of the weights of its own. For
     /// benchmarks: sessions of other threads get it too.
     package func decoding<Result>(by variant: DecodeVariant, _ body: () throws -> Result) throws -> Result {
-        let made = try DecodeEngine(
+        let made = try DecodeEngine.make(
             spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: path == .generic || !variant.hasRing,
             format: decodeWeights, cacheFormat: cacheFormat, variant: variant)
         let kept = engineLock.withLock {

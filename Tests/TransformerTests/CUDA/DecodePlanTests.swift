@@ -10,6 +10,7 @@ import Transformer
         let spec: TransformerSpec
         let members: Int
         let slots: Int
+        let hasPairs: Bool
         var testDescription: String { name }
     }
 
@@ -27,21 +28,33 @@ import Transformer
     }
 
     static let cases = [
-        Case(name: "Qwen3-0.6B", spec: spec(1024, 3072, heads: (16, 8, 128), layers: 28, vocabulary: 151_936), members: 16, slots: 12),
-        Case(name: "Qwen3-1.7B", spec: spec(2048, 6144, heads: (16, 8, 128), layers: 28, vocabulary: 151_936), members: 16, slots: 12),
-        Case(name: "Qwen3-4B", spec: spec(2560, 9728, heads: (32, 8, 128), layers: 36, vocabulary: 151_936), members: 16, slots: 11),
-        Case(name: "Gemma3-270m", spec: spec(640, 2048, heads: (4, 1, 256), layers: 18, vocabulary: 262_144, isGemma: true), members: 128, slots: 11),
-        Case(name: "Gemma3-1B", spec: spec(1152, 6912, heads: (4, 1, 256), layers: 26, vocabulary: 262_144, isGemma: true), members: 128, slots: 11),
-        Case(name: "bundled", spec: spec(192, 384, heads: (4, 2, 64), layers: 6, vocabulary: 2048), members: 64, slots: 12),
+        Case(name: "Qwen3-0.6B", spec: spec(1024, 3072, heads: (16, 8, 128), layers: 28, vocabulary: 151_936), members: 16, slots: 8, hasPairs: true),
+        Case(
+            name: "Qwen3-1.7B", spec: spec(2048, 6144, heads: (16, 8, 128), layers: 28, vocabulary: 151_936),
+            members: 16, slots: 12, hasPairs: false),
+        Case(name: "Qwen3-4B", spec: spec(2560, 9728, heads: (32, 8, 128), layers: 36, vocabulary: 151_936), members: 16, slots: 11, hasPairs: false),
+        Case(
+            name: "Gemma3-270m", spec: spec(640, 2048, heads: (4, 1, 256), layers: 18, vocabulary: 262_144, isGemma: true),
+            members: 128, slots: 11, hasPairs: false),
+        Case(
+            name: "Gemma3-1B", spec: spec(1152, 6912, heads: (4, 1, 256), layers: 26, vocabulary: 262_144, isGemma: true),
+            members: 128, slots: 11, hasPairs: false),
+        Case(name: "bundled", spec: spec(192, 384, heads: (4, 2, 64), layers: 6, vocabulary: 2048), members: 64, slots: 10, hasPairs: true),
     ]
 
     @Test(arguments: cases) func sharesOut(_ one: Case) throws {
         let plan = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: 232_448, hasRing: true)
         #expect(plan.members == one.members)
         #expect(plan.blocks == one.members * one.spec.keyValueHeads)
-        #expect(plan.ringSlots <= one.slots && plan.ringSlots >= 8, "\(plan.ringSlots) slots")
+        #expect(plan.ringSlots <= one.slots && plan.ringSlots >= (one.hasPairs ? one.slots - 1 : 8), "\(plan.ringSlots) slots")
+        // Small layers, and rows of 256 bytes at most.
+        #expect(plan.hasPairs == one.hasPairs && plan.isStaged == one.hasPairs)
+        #expect(plan.unsharedPositions == (one.hasPairs ? 64 : 128) && plan.pairedPositions == (one.hasPairs ? 256 : 128))
+        let single = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: 232_448, hasRing: true, pairs: false)
+        #expect(!single.hasPairs && !single.isStaged && single.unsharedPositions == 128)
+        #expect(try !single.constants.header().contains("DECODE_CLUSTER") && !single.constants.header().contains("DECODE_STAGE"))
         let generic = try DecodePlan(one.spec, multiprocessors: 132, sharedByteLimit: 101_376, hasRing: false)
-        #expect(generic.ringSlots == 0)
+        #expect(generic.ringSlots == 0 && !generic.hasPairs && !generic.isStaged)
         #expect(generic.blocks == plan.blocks)
     }
 

@@ -8,6 +8,9 @@ extension CUDAExecutor {
     /// Blocks of the resident kernel; nil where tokens are not decoded by it.
     package func decodeBlocks() throws -> Int? { try decodeEngine()?.blocks }
 
+    /// Exchanges of the resident kernel for one token behind `position` cached ones; nil where tokens are not decoded by it.
+    package func decodeExchanges(position: Int) throws -> Int? { try decodeEngine()?.plan.exchanges(spec, position: position) }
+
     /// Bytes of the memory through which a prompt of so many rows passes.
     package func spaceByteCount(rows: Int) -> Int {
         PassSpace.Placement(spec, rows: min(rows, CUDADecoderSession.blockRows), residual: residual).byteCount
@@ -18,11 +21,8 @@ extension CUDAExecutor {
 }
 
 extension DecodePlan {
-    /// Positions that a layer sees up to which its attention is not shared out, which saves an exchange.
-    package static var unsharedPositions: Int { Int(DecodeArguments().fullSplits) }
-
-    /// Exchanges between the blocks for one token behind `position` cached ones: the kernel's head says which.
-    package static func exchanges(_ spec: TransformerSpec, position: Int) -> Int {
-        1 + spec.layers.reduce(0) { $0 + (min(position + 1, $1.window ?? .max) > unsharedPositions ? 5 : 4) }
+    /// Exchanges between the blocks, through the L2, for one token behind `position` cached ones: the kernel's head says which.
+    package func exchanges(_ spec: TransformerSpec, position: Int) -> Int {
+        1 + spec.layers.reduce(0) { $0 + (min(position + 1, $1.window ?? .max) > pairedPositions ? 5 : 4) }
     }
 }

@@ -11,6 +11,7 @@ final class DecodeEngine: @unchecked Sendable {
     private let context: OperatorContext
     let source: DeviceWeights
     private let embeddingScale: Float
+    let plan: DecodePlan
     private let kernels: DecodeKernels
     let weights: DecodeWeights
 
@@ -47,6 +48,27 @@ final class DecodeEngine: @unchecked Sendable {
     /// How long the host waits for one token. The kernel's own waits are shorter.
     private static let patience = Duration.seconds(20)
 
+    /// What a GPU does that cannot hold the grid in clusters of two.
+    private struct PairsDoNotFit: Error {}
+
+    /// The engine, in clusters of two blocks where the GPU holds the whole grid so.
+    static func make(
+        _ spec: TransformerSpec, weights: DeviceWeights, embeddingScale: Float, on context: OperatorContext, isGeneric: Bool,
+        format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat = .bfloat16, draws: Bool = false, guesses: Int = 0,
+        variant: DecodeVariant? = nil
+    ) throws -> DecodeEngine {
+        func engine(pairs: Bool) throws -> DecodeEngine {
+            try DecodeEngine(
+                spec, weights: weights, embeddingScale: embeddingScale, on: context, isGeneric: isGeneric, format: format,
+                cacheFormat: cacheFormat, draws: draws, guesses: guesses, pairs: pairs, variant: variant)
+        }
+        do {
+            return try engine(pairs: context.device.supportsClusters)
+        } catch is PairsDoNotFit {
+            return try engine(pairs: false)
+        }
+    }
+
     /// Compiles the kernels and packs the weights: a second copy of them on the GPU.
     ///
     /// - Parameters:
@@ -54,15 +76,16 @@ final class DecodeEngine: @unchecked Sendable {
     ///   - guesses: Compiles the form for so many guesses a step too, likewise.
     ///   - variant: a form of the kernel that is measured beside its own.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` or `noHead`; ``CUDAError`` where memory is short.
-    init(
+    private init(
         _ spec: TransformerSpec, weights: DeviceWeights, embeddingScale: Float, on context: OperatorContext, isGeneric: Bool,
-        format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat = .bfloat16, draws: Bool = false, guesses: Int = 0,
-        variant: DecodeVariant? = nil
+        format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat, draws: Bool, guesses: Int, pairs: Bool, variant: DecodeVariant?
     ) throws {
         let device = context.device
         let plan = try DecodePlan(
             spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, variant: variant)
+            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, pairs: pairs,
+            variant: variant)
+        self.plan = plan
         self.variant = variant
         self.spec = spec
         self.context = context
@@ -71,9 +94,10 @@ final class DecodeEngine: @unchecked Sendable {
         self.cacheFormat = cacheFormat
         self.embeddingScale = embeddingScale
         source = weights
-        let drawing = draws ? DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat) : nil
+        let drawing =
+            draws ? DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat, pairs: pairs) : nil
         let guessing = DecodeSpeculator.form(
-            guesses: guesses, spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat)
+            guesses: guesses, spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat, pairs: pairs)
         func compileAhead(_ plan: DecodePlan) -> CompilationAhead {
             CompilationAhead { try context.compiler.compile(DecodePlan.kernelPath, constants: plan.constants, for: context.architecture) }
         }
@@ -81,6 +105,9 @@ final class DecodeEngine: @unchecked Sendable {
         let guessingAhead = guessing.map { (positions: $0.positions, compilation: compileAhead($0.plan)) }
         let kernels = try DecodeKernels(plan, on: context)
         self.kernels = kernels
+        if plan.hasPairs {
+            guard try 2 * kernels.decode.residentClusters(Self.configuration(kernels.sizes, plan)) >= plan.blocks else { throw PairsDoNotFit() }
+        }
         boxRows = DecodePlan.boxRows(
             spec, cacheFormat: cacheFormat, ringSlots: plan.ringSlots, chunkByteCount: kernels.sizes.chunkByteCount)
         self.weights = try during("packing the weights for the decode kernel") {
@@ -226,7 +253,10 @@ final class DecodeEngine: @unchecked Sendable {
 
     private func preparedSampler() throws -> DecodeSampler? {
         if let sampler { return sampler }
-        guard let plan = DecodeSampler.plan(spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat) else {
+        guard
+            let plan = DecodeSampler.plan(
+                spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat, pairs: plan.hasPairs)
+        else {
             sampler = .some(nil)
             return nil
         }
@@ -248,7 +278,8 @@ final class DecodeEngine: @unchecked Sendable {
     }
 
     private func form(guesses: Int) -> (positions: Int, plan: DecodePlan)? {
-        DecodeSpeculator.form(guesses: guesses, spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat)
+        DecodeSpeculator.form(
+            guesses: guesses, spec, on: context, isGeneric: isGeneric, format: format, cacheFormat: cacheFormat, pairs: plan.hasPairs)
     }
 
     /// The form for so many guesses a step, or for fewer where the GPU has no other; nil where it has none.
@@ -327,7 +358,7 @@ final class DecodeEngine: @unchecked Sendable {
         try drawing?.upload(steps: steps, on: stream)
         if let guessing { try guessing.speculator.upload(guessing.lookup, on: stream) }
         var arguments = given
-        if let positions = variant?.unsharedPositions { arguments.fullSplits = Int32(clamping: positions) }
+        arguments.fullSplits = Int32(clamping: variant?.unsharedPositions ?? plan.unsharedPositions)
         arguments.layers = weights.layers.region.address
         arguments.head = weights.head.region.address
         arguments.embedding = source.embedding.address
@@ -351,11 +382,14 @@ final class DecodeEngine: @unchecked Sendable {
             ?? (kernels.decode, kernels.sizes)
         let map = boxRows > 0 ? try cache.map(rows: boxRows) : .unused
         try during("launching the decode kernel at position \(cache.position)") {
-            try kernel.launch(
-                LaunchConfiguration(
-                    grid: Extent(sizes.blocks), block: Extent(sizes.threads), sharedByteCount: sizes.sharedByteCount, residency: .cooperative),
-                on: stream, arguments, map)
+            try kernel.launch(Self.configuration(sizes, plan), on: stream, arguments, map)
         }
+    }
+
+    private static func configuration(_ sizes: DecodeSizes, _ plan: DecodePlan) -> LaunchConfiguration {
+        LaunchConfiguration(
+            grid: Extent(sizes.blocks), block: Extent(sizes.threads), cluster: plan.hasPairs ? 2 : nil, sharedByteCount: sizes.sharedByteCount,
+            residency: .cooperative)
     }
 
     /// Waits for the launch and throws if the kernel has given up a wait.

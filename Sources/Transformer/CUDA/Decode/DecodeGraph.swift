@@ -71,7 +71,7 @@ package final class DecodeGraph {
         cache = session.cache
         layerCount = spec.layers.count
         let plan = try DecodePlan(
-            spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock, hasRing: true)
+            spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock, hasRing: true, pairs: false)
         let module = try Module(
             context.compiler.compile(Self.kernelPath, constants: plan.constants, for: context.architecture), in: context.context)
         let sizes = try context.stream.download(UInt32.self, from: module.global("apus_graph_sizes")).map(Int.init)

@@ -110,7 +110,7 @@ package struct DecodeArguments: KernelParameter {
     var steps: Int32 = 0
     var firstHead: Int32 = 0
     package var stopCount: Int32 = 0
-    var fullSplits: Int32 = 128
+    package var fullSplits: Int32 = 0
     package var embeddingScale: Float = 1
     var sampleable: Int32 = 0
     var cacheCapacity: Int32 = 0

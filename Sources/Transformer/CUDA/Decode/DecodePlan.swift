@@ -17,8 +17,19 @@ package struct DecodePlan: Sendable, Hashable {
     package let cacheFormat: KeyValueCacheFormat
     /// Bytes of a piece of the ring.
     package let chunkByteCount: Int
+    /// Blocks come in clusters of two, which share a short text's attention through each other's shared memory.
+    package let hasPairs: Bool
+    /// Rows of the cache come to shared memory a layer ahead of their use.
+    package let isStaged: Bool
     /// The distinct rotary embeddings of the layers: the rows of the kernel's table of inverse frequencies.
     package let ropes: [TransformerSpec.RopeSpec]
+
+    /// Positions that a layer sees up to which its attention is not shared out, and up to which no more than a pair of blocks shares it.
+    package var unsharedPositions: Int { hasPairs ? 64 : 128 }
+    package var pairedPositions: Int { hasPairs ? 256 : unsharedPositions }
+
+    /// Bytes of the ring that staged rows must leave.
+    private static let leastStagedRing = 98_304
 
     /// Below Kernels/.
     package static let kernelPath = "Decode/Megakernel.cu", packPath = "Decode/Pack.cu"
@@ -52,11 +63,13 @@ package struct DecodePlan: Sendable, Hashable {
     ///   - cacheFormat: of the cache.
     ///   - samples: the form that draws tokens, which keeps logits in shared memory.
     ///   - positions: of a step at most; 2 or 4 is the form that guesses.
+    ///   - pairs: whether the GPU holds all blocks in clusters of two.
     ///   - variant: constants of its own in place of the plan's.
     /// - Throws: ``TransformerError`` with code `unsupportedModel` for a shape with an ``obstacle(_:)`` or a GPU that is too small.
     package init(
         _ spec: TransformerSpec, multiprocessors: Int, sharedByteLimit: Int, hasRing: Bool, format: DecodeWeightFormat = .bfloat16,
-        cacheFormat: KeyValueCacheFormat = .bfloat16, samples: Bool = false, positions: Int = 1, variant: DecodeVariant? = nil
+        cacheFormat: KeyValueCacheFormat = .bfloat16, samples: Bool = false, positions: Int = 1, pairs: Bool = true,
+        variant: DecodeVariant? = nil
     ) throws {
         if let obstacle = Self.obstacle(spec) {
             throw TransformerError(.unsupportedModel, "the decode kernel does not compute this model: \(obstacle)")
@@ -73,15 +86,26 @@ package struct DecodePlan: Sendable, Hashable {
         self.cacheFormat = cacheFormat
         let fragments = Self.chunkFragments(spec, members: members, format: format)
         chunkByteCount = Self.warps * fragments * 32 * format.bits
+        let rowByteCount = d * (cacheFormat == .float8 ? 1 : 2)
+        // Where the exchanges set the speed. A larger layer is bound by the stream, which wants the whole ring.
+        hasPairs =
+            pairs && hasRing && members > 2 && members % 2 == 0 && rowByteCount <= 256 && Self.isBoundByExchanges(spec, format: format)
+        let pairBound = hasPairs ? positions * Self.pairByteBound(spec) : 0
+        let plainBound = Self.sharedByteBound(spec, members: members, format: format)
         let bound =
-            positions > 1
-            ? Self.speculationByteBound(spec, members: members, format: format, positions: positions)
-            : Self.sharedByteBound(spec, members: members, format: format) + (samples ? Self.samplingByteBound(spec, blocks: blocks) : 0)
+            pairBound
+            + (positions > 1
+                ? Self.speculationByteBound(spec, members: members, format: format, positions: positions)
+                : plainBound + (samples ? Self.samplingByteBound(spec, blocks: blocks) : 0))
         let left = sharedByteLimit - bound
         guard left >= 0 else {
             throw TransformerError(.unsupportedModel, "the decode kernel needs more shared memory than the GPU's \(sharedByteLimit) bytes a block")
         }
-        ringSlots = hasRing ? min(196_608, left) / chunkByteCount : 0
+        // A form of several positions reads no staged rows, and yet cuts the attention as the form of one does.
+        let stage = rowByteCount % 128 == 0 ? 2 * 128 * rowByteCount : .max
+        let room = positions > 1 ? sharedByteLimit - plainBound - Self.pairByteBound(spec) : left
+        isStaged = hasPairs && stage <= min(196_608, room) - Self.leastStagedRing
+        ringSlots = hasRing ? (min(196_608, left) - (isStaged && positions == 1 ? stage : 0)) / chunkByteCount : 0
         guard !hasRing || ringSlots >= 4 else {
             throw TransformerError(.unsupportedModel, "shared memory of \(sharedByteLimit) bytes a block holds no ring of weights")
         }
@@ -100,6 +124,8 @@ package struct DecodePlan: Sendable, Hashable {
         for (name, value) in sizes { constants.define("DECODE_" + name, value) }
         // Defined where it is not the default, so that what is compiled without it is the same file in the compiler's cache as ever.
         if cacheFormat == .float8 { constants.define("DECODE_CACHE", 8) }
+        if hasPairs { constants.define("DECODE_CLUSTER", 2) }
+        if isStaged { constants.define("DECODE_STAGE", 1) }
         if positions > 1 { constants.define("DECODE_POSITIONS", positions) }
         constants.define("DECODE_EPSILON", "\(spec.normEpsilon)f")
         constants.define("DECODE_SCALE", "\(spec.attentionScale)f")
@@ -128,9 +154,14 @@ package struct DecodePlan: Sendable, Hashable {
         return 2 * (attention + 3 * spec.hiddenSize * spec.intermediateSize)
     }
 
+    /// Whether a layer is so small that its exchanges between blocks set its speed, not the stream of its weights.
+    private static func isBoundByExchanges(_ spec: TransformerSpec, format: DecodeWeightFormat) -> Bool {
+        layerByteCount(spec) * format.bits / 16 <= 48 << 20
+    }
+
     /// Weights of a block on their way at most; a layer of codes has half the bytes, and half of this is enough for it.
     private static func bytesInFlight(_ spec: TransformerSpec, format: DecodeWeightFormat) -> Int {
-        if layerByteCount(spec) * format.bits / 16 > 48 << 20 { return 65_536 }
+        if !isBoundByExchanges(spec, format: format) { return 65_536 }
         return layerByteCount(spec) > 48 << 20 || format == .bfloat16 ? 32_768 : 16_384
     }
 
@@ -150,6 +181,13 @@ package struct DecodePlan: Sendable, Hashable {
             products.reduce(0) { $0 + padded(padded($1.0, 16) * padded($1.1, 16 * warps), unit) * unit }
         }
         return 10 * total(8) > 11 * total(4) ? 4 : 8
+    }
+
+    /// What the other block of a pair writes: `Pair` of State.cuh, of one position.
+    private static func pairByteBound(_ spec: TransformerSpec) -> Int {
+        let columns = (spec.queryHeads / spec.keyValueHeads * spec.headDimension + 127) / 128 * 16
+        let floats = columns <= 32 ? 2 : (columns / 32 + 4) & ~3
+        return warps * (32 * floats * 4 + 12) + 128
     }
 
     /// No less than the shared memory of a block beside the ring, in bytes; the kernel's own figure is read from its module.

@@ -13,12 +13,13 @@ final class DecodeSampler {
 
     /// What the form is compiled for; nil where the GPU's shared memory does not hold it.
     static func plan(
-        _ spec: TransformerSpec, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat
+        _ spec: TransformerSpec, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat, cacheFormat: KeyValueCacheFormat,
+        pairs: Bool
     ) -> DecodePlan? {
         let device = context.device
         return try? DecodePlan(
             spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, samples: true)
+            hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, samples: true, pairs: pairs)
     }
 
     /// - Parameter sizes: of the other form, whose weights are packed.

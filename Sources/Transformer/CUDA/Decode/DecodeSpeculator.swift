@@ -17,13 +17,14 @@ final class DecodeSpeculator {
     /// its steps; nil where it holds none.
     static func form(
         guesses: Int, _ spec: TransformerSpec, on context: OperatorContext, isGeneric: Bool, format: DecodeWeightFormat,
-        cacheFormat: KeyValueCacheFormat
+        cacheFormat: KeyValueCacheFormat, pairs: Bool
     ) -> (positions: Int, plan: DecodePlan)? {
         let device = context.device
         for positions in guesses < 1 ? [] : guesses == 1 ? [2] : [4, 2] {
             let plan = try? DecodePlan(
                 spec, multiprocessors: device.multiprocessorCount, sharedByteLimit: device.sharedByteCountPerBlock,
-                hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, positions: positions)
+                hasRing: !isGeneric && device.computeCapability.major == 9, format: format, cacheFormat: cacheFormat, positions: positions,
+                pairs: pairs)
             if let plan { return (positions, plan) }
         }
         return nil

@@ -53,9 +53,9 @@ package struct DecodeVariant: Sendable, Hashable {
         DecodeVariant("32 KB on their way in the head too", ["DECODE_HEAD_FLIGHT": .number(2)]),
         DecodeVariant("feed-forward part in the key heads' groups", ["DECODE_FEEDS": .groups]),
         DecodeVariant("counters waited for to the last arrival", ["DECODE_EARLY": .number(0), "DECODE_GATED_EARLY": .number(0)]),
-        DecodeVariant("cache not brought into the L2", ["DECODE_PREFETCH": .number(0)]),
+        DecodeVariant("rows of the cache when they are needed, not a layer ahead", ["DECODE_STAGE": .number(0)]),
+        DecodeVariant("up to 256 positions shared out in the group, not in pairs", ["DECODE_PAIR_ROWS": .number(0)]),
         DecodeVariant("attention always shared out", unsharedPositions: 0),
         DecodeVariant("attention never shared out", unsharedPositions: .max),
-        DecodeVariant("runs of up to 128 positions to registers, not through the ring", ["DECODE_LONG": .number(128)]),
     ]
 }
