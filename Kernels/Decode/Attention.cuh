@@ -1,8 +1,8 @@
-// Attention of one token over one key-value head, by one block or split over the members of its group.
+// Attention of one token over one key-value head, by one block, by a pair of them, or split over the members of its group.
 //
 // The raw q, k, v rows come from the group's members. Every block norms and rotates them itself; member 0 appends k and v to the
-// cache. Few cached positions: every member attends to all of them, and no exchange is needed. More: members take a run of
-// positions each and exchange their parts, each of which has its weight: one warp's part as it is, of longer runs the sum of the
+// cache. Few cached positions: every member attends to all of them, and no exchange is needed. More: the two blocks of a pair take
+// a half each (Pairs.cuh). Many: members take a run of positions each and exchange their parts, each of which has its weight: one warp's part as it is, of longer runs the sum of the
 // warps' parts. Every warp merges what it will multiply by itself, so nothing but its own lanes waits for it.
 #pragma once
 #include "Decode/CacheTile.cuh"

@@ -8,15 +8,16 @@
 // memory, held up by nothing but full slots. While a block waits for an exchange its next weights already lie in registers.
 //
 // A layer has four exchanges between blocks, two of them inside a group only: q, k, v (group); attended rows (all); activations
-// (feed group); down rows (all). Contexts of more than some positions add one (group) to merge the parts of the attention. Exchange.cuh has their form.
+// (feed group); down rows (all). A pair of blocks exchanges the parts of a short text's attention (Pairs.cuh); contexts
+// of more positions add an exchange (group). Exchange.cuh has their form.
 // The areas need no second buffer: between two uses of one lies an exchange of all blocks, behind which nobody reads it any more.
 //
 // Roof: the bytes of all weights and of the cache, once a token, at the device's read bandwidth.
 //
 // Every wait is bounded: after DECODE_LIMIT clocks the first block says where in the error word, and all blocks leave.
 //
-// Launch. apus_decode: cooperative, grid `blocks`, block 384 (256 without a ring), dynamic shared memory ringSlots * 16 KB (none
-// without) + sizeof(Shared), which apus_decode_sizes holds. The exchange area and the error word are zeroed before.
+// Launch. apus_decode: cooperative, grid `blocks`, in clusters of DECODE_CLUSTER, block 384 (256 without a ring), dynamic shared memory
+// ringSlots * 16 KB (none without) + stageBytes + sizeof(Shared), which apus_decode_sizes holds. The exchange area and the error word are zeroed before.
 
 #include "Decode/Attention.cuh"
 #include "Decode/Residual.cuh"
