@@ -101,6 +101,8 @@ typedef struct {
     void (*norm)(const norm_job *job, size_t t0, size_t t1);
     void (*rope)(const rope_job *job, size_t t0, size_t t1);
     void (*scaled_to_float)(size_t count, const void *source, apus_dtype type, float scale, float *destination);
+    void (*to_bfloat16)(size_t count, const void *source, apus_dtype type, const float *factors, uint16_t *destination);
+    bool (*is_finite)(size_t count, const void *source, apus_dtype type);
     void (*l2_normalize)(size_t K, float *x);
     float (*dot)(size_t count, const float *a, const float *b);
     uint64_t (*sum_words)(const uint64_t *words, size_t count);

@@ -85,6 +85,12 @@ void apus_to_float(size_t count, const void *source, apus_dtype type, float *des
     apus_kernels()->scaled_to_float(count, source, type, 1, destination);
 }
 
+void apus_to_bfloat16(size_t count, const void *source, apus_dtype type, const float *factors, uint16_t *destination) {
+    apus_kernels()->to_bfloat16(count, source, type, factors, destination);
+}
+
+bool apus_is_finite(size_t count, const void *source, apus_dtype type) { return apus_kernels()->is_finite(count, source, type); }
+
 void apus_l2_normalize(size_t K, float *x) { apus_kernels()->l2_normalize(K, x); }
 
 float apus_dot(size_t count, const float *a, const float *b) { return apus_kernels()->dot(count, a, b); }

@@ -103,6 +103,78 @@ extension Kernels {
             }
         }
 
+        /// To the nearer of the two neighbours, as exact distances in double precision say.
+        @Test(arguments: levels)
+        func roundingIsToNearestEven(level: String) throws {
+            func nearest(_ value: Float) -> UInt16 {
+                let below = UInt16(value.bitPattern >> 16)
+                guard value.isFinite else { return value.isNaN ? below | 0x40 : below }
+                func magnitude(_ bits: UInt16) -> Double {
+                    bits & 0x7fff == 0x7f80 ? 0x1p128 : Double(Float(bitPattern: UInt32(bits) << 16)).magnitude
+                }
+                let (down, up) = (Double(value).magnitude - magnitude(below), magnitude(below + 1) - Double(value).magnitude)
+                return down < up || (down == up && below % 2 == 0) ? below : below + 1
+            }
+            try withKernels(level) { _ in
+                // Every upper half with lower halves at, beside and between the ties.
+                let lower: [UInt32] = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff]
+                let all = (0...UInt32(UInt16.max)).flatMap { upper in lower.map { Float(bitPattern: upper << 16 | $0) } }
+                var out = [UInt16](repeating: 0, count: all.count)
+                apus_to_bfloat16(all.count, all, APUS_F32, nil, &out)
+                #expect(out == all.map(nearest))
+                for count in oddSizes {
+                    var values = Values(seed: count)
+                    let factors = values.floats(count, scale: 3)
+                    for type in weightTypes {
+                        let source = Weights(values.floats(count), type: type)
+                        var folded = [UInt16](repeating: 7, count: count + 1), plain = folded
+                        source.withPointer {
+                            apus_to_bfloat16(count, $0, type, factors, &folded)
+                            apus_to_bfloat16(count, $0, type, nil, &plain)
+                        }
+                        #expect(folded == zip(source.values, factors).map { nearest($0 * $1) } + [7])
+                        #expect(plain == source.values.map(nearest) + [7])
+                    }
+                }
+                // Without factors the bits of bfloat16 pass, those of a signalling NaN included.
+                let bits = [UInt16](0...UInt16.max)
+                var copy = [UInt16](repeating: 0, count: bits.count)
+                apus_to_bfloat16(bits.count, bits, APUS_BF16, nil, &copy)
+                #expect(copy == bits)
+            }
+        }
+
+        /// One element in a place of its own among numbers, for all places in and behind the vectors.
+        @Test(arguments: levels)
+        func whatIsNotFiniteIsSeen(level: String) throws {
+            try withKernels(level) { _ in
+                for type in weightTypes {
+                    for count in oddSizes {
+                        var values = Values(seed: count)
+                        let numbers = values.floats(count)
+                        #expect(Weights(numbers, type: type).withPointer { apus_is_finite(count, $0, type) })
+                        let missed = (0..<count).filter { place in
+                            var spoiled = numbers
+                            spoiled[place] = [.nan, -.infinity, .infinity][place % 3]
+                            return Weights(spoiled, type: type).withPointer { apus_is_finite(count, $0, type) }
+                        }
+                        #expect(missed.isEmpty, "\(type) of \(count) elements")
+                    }
+                }
+                // Each pattern alone, and 128 times, where vectors look at it.
+                for pattern in 0...UInt16.max {
+                    let many = [UInt16](repeating: pattern, count: 128)
+                    let words = many.map { UInt32($0) << 16 | 1 }
+                    for count in [1, 128] {
+                        #expect(apus_is_finite(count, many, APUS_F16) == (pattern & 0x7c00 != 0x7c00))
+                        #expect(apus_is_finite(count, many, APUS_BF16) == (pattern & 0x7f80 != 0x7f80))
+                        #expect(apus_is_finite(count, words, APUS_F32) == (pattern & 0x7f80 != 0x7f80))
+                    }
+                }
+                for type in weightTypes { #expect(apus_is_finite(0, [Float.nan], type)) }
+            }
+        }
+
         @Test(arguments: levels)
         func gather(level: String) throws {
             try withKernels(level) { pool in

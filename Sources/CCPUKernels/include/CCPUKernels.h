@@ -81,6 +81,13 @@ void apus_gather_rows(apus_pool *pool, size_t T, size_t K, const void *table, ap
 // Converts count elements to fp32.
 void apus_to_float(size_t count, const void *source, apus_dtype type, float *destination);
 
+// Rounds count elements to bfloat16, to nearest, ties to even, each times its factor (count of them, or NULL for ones). A NaN stays one, made quiet;
+// bfloat16 without factors stays as it is.
+void apus_to_bfloat16(size_t count, const void *source, apus_dtype type, const float *factors, uint16_t *destination);
+
+// Whether none of count elements is NaN or infinite.
+bool apus_is_finite(size_t count, const void *source, apus_dtype type);
+
 // In place: x / max(|x|, 1e-12).
 void apus_l2_normalize(size_t K, float *x);
 

@@ -83,6 +83,82 @@ static void scaled_to_float(size_t count, const void *source, apus_dtype type, f
     if (type == APUS_BF16) convert(count, source, APUS_BF16, scale, destination);
 }
 
+INLINE void round_to_brain(size_t count, const void *source, apus_dtype type, const float *factors, uint16_t *destination) {
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        const vector v = load_as_float(element(source, type, i), type);
+        const halves h = to_brain(factors ? v * load(factors + i) : v);
+        memcpy(destination + i, &h, sizeof h);
+    }
+    if (i < count) {
+        const size_t left = count - i;
+        const vector v = load_some_as_float(element(source, type, i), type, left);
+        const halves h = to_brain(factors ? v * load_some(factors + i, left) : v);
+        memcpy(destination + i, &h, left * sizeof(uint16_t));
+    }
+}
+
+static void to_bfloat16(size_t count, const void *source, apus_dtype type, const float *factors, uint16_t *destination) {
+    if (type == APUS_F32) round_to_brain(count, source, APUS_F32, factors, destination);
+    if (type == APUS_F16) round_to_brain(count, source, APUS_F16, factors, destination);
+    if (type == APUS_BF16 && factors) round_to_brain(count, source, APUS_BF16, factors, destination);
+    if (type == APUS_BF16 && !factors) memcpy(destination, source, count * sizeof(uint16_t));
+}
+
+// One in the exponent's lowest place, added to the bits of a magnitude, carries into the sign's place just when the exponent is all ones.
+static bool finite_words(size_t count, const void *source) {
+    enum { MAGNITUDE = 0x7fffffff, CARRY = 0x00800000 };
+    words carried[4] = {0, 0, 0, 0};
+    size_t i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES) {
+#pragma unroll
+        for (size_t j = 0; j < 4; j++) {
+            words bits;
+            memcpy(&bits, (const uint32_t *)source + i + j * LANES, sizeof bits);
+            carried[j] |= (bits & MAGNITUDE) + CARRY;
+        }
+    }
+    const words both = (carried[0] | carried[1]) | (carried[2] | carried[3]);
+    uint32_t any = 0;
+    for (size_t j = 0; j < LANES; j++) any |= both[j];
+    for (; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, (const uint32_t *)source + i, sizeof bits);
+        any |= (bits & MAGNITUDE) + CARRY;
+    }
+    return !(any >> 31);
+}
+
+// The same for 16 bits: carry is 2^7 for bfloat16, 2^10 for half.
+INLINE bool finite_halves(size_t count, const void *source, uint16_t carry) {
+    enum { WIDTH = 2 * LANES, MAGNITUDE = 0x7fff };
+    typedef uint16_t full __attribute__((ext_vector_type(WIDTH)));
+    full carried[4] = {0, 0, 0, 0};
+    size_t i = 0;
+    for (; i + 4 * WIDTH <= count; i += 4 * WIDTH) {
+#pragma unroll
+        for (size_t j = 0; j < 4; j++) {
+            full bits;
+            memcpy(&bits, (const uint16_t *)source + i + j * WIDTH, sizeof bits);
+            carried[j] |= (bits & MAGNITUDE) + carry;
+        }
+    }
+    const full both = (carried[0] | carried[1]) | (carried[2] | carried[3]);
+    uint32_t any = 0;
+    for (size_t j = 0; j < WIDTH; j++) any |= both[j];
+    for (; i < count; i++) {
+        uint16_t bits;
+        memcpy(&bits, (const uint16_t *)source + i, sizeof bits);
+        any |= (uint32_t)(bits & MAGNITUDE) + carry;
+    }
+    return !(any >> 15);
+}
+
+static bool is_finite(size_t count, const void *source, apus_dtype type) {
+    if (type == APUS_F32) return finite_words(count, source);
+    return type == APUS_F16 ? finite_halves(count, source, 1 << 10) : finite_halves(count, source, 1 << 7);
+}
+
 static void l2_normalize(size_t K, float *x) {
     const float length = sqrtf(sum_of_products(x, x, K));
     // Written so that a length that is not a number stays one.

@@ -91,6 +91,14 @@ INLINE vector from_half(halves h) {
 #endif
 }
 
+// To nearest, ties to even; a NaN stays one, made quiet: carried into the sign or cut off, its payload would leave a number.
+INLINE halves to_brain(vector v) {
+    const words bits = __builtin_bit_cast(words, v);
+    const words nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+    const words mask = __builtin_bit_cast(words, v != v);
+    return __builtin_convertvector((quiet & mask) | (nearest & ~mask), halves);
+}
+
 INLINE vector load_as_float(const void *p, apus_dtype type) {
     if (type == APUS_F32) return load(p);
     halves h;

@@ -57,11 +57,12 @@ package final class Float8Layers: Sendable {
             try context.stream.upload(values, to: tensor.region)
             return tensor
         }
+        let staging = WeightStaging(stream: context.stream)
         var layers: [Int: Layer] = [:]
         for index in range {
             let source = weights.layers[index]
             let packed = try context.tensor(.bfloat16, [2 * spec.intermediateSize, spec.hiddenSize])
-            try WeightUpload.gatedForCodes(source.gate, source.up, to: packed, on: context.stream)
+            try staging.upload(BrainFloatRows(gateForCodes: source.gate, up: source.up), to: packed.region)
             layers[index] = Layer(
                 queryKeyValue: try context.quantize(device.layers[index].queryKeyValue, granularity: .tensor),
                 gateUp: try context.quantize(packed, granularity: .tensor),

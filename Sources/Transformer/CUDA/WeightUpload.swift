@@ -11,12 +11,14 @@ import Tensors
 struct WeightUpload {
     let arena: DeviceArena
     let stream: Stream
+    private let staging: WeightStaging
     /// Types of matrices that were rounded to bf16.
     private(set) var roundedTypes: Set<String> = []
 
     init(arena: DeviceArena, stream: Stream) {
         self.arena = arena
         self.stream = stream
+        staging = WeightStaging(stream: stream)
     }
 
     /// Matrices with the same columns, one behind the other, in bf16.
@@ -28,7 +30,12 @@ struct WeightUpload {
         var row = 0
         for part in parts {
             note(part)
-            try Self.withBrainFloats(part, folding: factors) { try stream.upload($0, to: tensor.slice(0, row..<row + part.rows).region) }
+            let region = try tensor.slice(0, row..<row + part.rows).region
+            if part.type == APUS_BF16, factors == nil {
+                try stream.upload(part.bytes, to: region)
+            } else {
+                try staging.upload(BrainFloatRows(part, folding: factors), to: region)
+            }
             row += part.rows
         }
         return tensor
@@ -36,42 +43,11 @@ struct WeightUpload {
 
     /// Gate and up interleaved eight rows at a time.
     mutating func gated(_ gate: WeightMatrix, _ up: WeightMatrix, folding factors: [Float]? = nil, at offset: Int) throws -> PackedGatedWeights {
-        let (rows, columns) = (gate.rows, gate.columns)
-        let tensor = try arena.tensor(.bfloat16, [rows / 8, 2, 8, columns], at: offset)
-        let block = 8 * columns * 2
-        let packed = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * rows * columns * 2, alignment: 64)
-        defer { packed.deallocate() }
-        for (half, matrix) in [gate, up].enumerated() {
-            note(matrix)
-            Self.withBrainFloats(matrix, folding: factors) { source in
-                for group in 0..<rows / 8 {
-                    packed[(2 * group + half) * block..<(2 * group + half + 1) * block].copyBytes(from: source[group * block..<(group + 1) * block])
-                }
-            }
-        }
-        try stream.upload(UnsafeRawBufferPointer(packed), to: tensor.region)
-        // The copy may still read what it was given until the stream has passed it.
-        try stream.synchronize()
-        return PackedGatedWeights(tensor, intermediateSize: rows)
-    }
-
-    /// Gate and up in bf16, interleaved eight rows at a time, in the order that products of codes take: see Kernels/Operators/GemmHopper.cu.
-    static func gatedForCodes(_ gate: WeightMatrix, _ up: WeightMatrix, to tensor: DeviceTensor, on stream: Stream) throws {
-        let row = gate.columns * 2
-        let packed = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * gate.rows * row, alignment: 64)
-        defer { packed.deallocate() }
-        for (half, matrix) in [gate, up].enumerated() {
-            withBrainFloats(matrix, folding: nil) { source in
-                for output in 0..<matrix.rows {
-                    let place = GatedCodeOrder.place(output)
-                    let target = (place / 8 * 16 + half * 8 + place % 8) * row
-                    packed[target..<target + row].copyBytes(from: source[output * row..<(output + 1) * row])
-                }
-            }
-        }
-        try stream.upload(UnsafeRawBufferPointer(packed), to: tensor.region)
-        // The copy may still read what it was given until the stream has passed it.
-        try stream.synchronize()
+        let tensor = try arena.tensor(.bfloat16, [gate.rows / 8, 2, 8, gate.columns], at: offset)
+        note(gate)
+        note(up)
+        try staging.upload(BrainFloatRows(gate: gate, up: up, folding: factors), to: tensor.region)
+        return PackedGatedWeights(tensor, intermediateSize: gate.rows)
     }
 
     private mutating func note(_ matrix: WeightMatrix) {
@@ -83,26 +59,6 @@ struct WeightUpload {
         let tensor = try arena.tensor(.float32, [matrix.columns], at: offset)
         try stream.upload(matrix.floats, to: tensor.region)
         return tensor
-    }
-
-    /// The matrix in bf16: as it lies in the file, or rounded.
-    private static func withBrainFloats(
-        _ matrix: WeightMatrix, folding factors: [Float]?, _ body: (UnsafeRawBufferPointer) throws -> Void
-    ) rethrows {
-        if matrix.type == APUS_BF16, factors == nil { return try body(matrix.bytes) }
-        var values = matrix.floats
-        if let factors { for index in values.indices { values[index] *= factors[index % factors.count] } }
-        let bits = values.map { BFloat16($0).bitPattern.littleEndian }
-        try bits.withUnsafeBytes(body)
-    }
-}
-
-/// Where products of codes want the weights of an output, so that their results come in order.
-package enum GatedCodeOrder {
-    /// Output 16 i + 4 q + e comes from place 16 i + 2 q + e, for e above 1 from 16 i + 2 q + e + 6.
-    package static func place(_ output: Int) -> Int {
-        let (q, e) = (output % 16 / 4, output % 4)
-        return output / 16 * 16 + 2 * q + (e < 2 ? e : e + 6)
     }
 }
 
@@ -148,22 +104,8 @@ package enum WeightCheck {
 extension WeightMatrix {
     /// The first element of a range whose exponent is all ones.
     fileprivate func firstNonFinite(in range: Range<Int>) -> Int? {
-        switch type {
-        case APUS_F32: firstFull(UInt32.self, 0x7f80_0000, range)
-        case APUS_F16: firstFull(UInt16.self, 0x7c00, range)
-        default: firstFull(UInt16.self, 0x7f80, range)
-        }
-    }
-
-    private func firstFull<Bits: FixedWidthInteger & BitwiseCopyable>(_: Bits.Type, _ exponent: Bits, _ range: Range<Int>) -> Int? {
-        let size = MemoryLayout<Bits>.size
-        func isFull(_ index: Int) -> Bool {
-            Bits(littleEndian: base.loadUnaligned(fromByteOffset: index * size, as: Bits.self)) & exponent == exponent
-        }
-        // Without a way out of the loop, so that it can be vectorised; the place is looked for only where there is one.
-        var found: Bits = 0
-        for index in range { found |= isFull(index) ? 1 : 0 }
-        return found == 0 ? nil : range.first(where: isFull)
+        if apus_is_finite(range.count, base + range.lowerBound * elementByteCount, type) { return nil }
+        return range.first { !apus_is_finite(1, base + $0 * elementByteCount, type) }
     }
 }
 
