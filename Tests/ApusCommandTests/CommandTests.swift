@@ -78,7 +78,8 @@ struct CommandTests {
     @Test(arguments: [
         ["verify", "--operators", "--decode", "layers"], ["verify", "--operators", "--threads", "2"], ["verify", "--operators", "--kv-cache", "fp8"],
         ["verify", "--cases", "5"], ["verify", "--overlap"], ["info", "--kernels", "--decode-weights", "fp8"],
-        ["info", "--kernels", "--device", "cpu"],
+        ["info", "--kernels", "--device", "cpu"], ["bench", "decode", "folder", "--preset", "harrier-270m"],
+        ["bench", "embed", "folder", "--workspace", "x"],
         ["generate", "--prompt", "a", "--decode", "layers", "--decode-weights", "fp8"], ["chat", "--device", "cpu", "--decode", "resident"],
     ])
     func anOptionWithoutMeaningIsAUsageError(arguments: [String]) throws {

@@ -31,7 +31,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
     var runs: Int = 5
 
     @Option(help: "The shape of a published model, for random weights.")
-    var preset: String = "qwen3-0.6b"
+    var preset: String = Self.usualPreset
 
     @Option(help: "Where the folder with random weights is kept; a temporary folder, removed at the end, when left out.")
     var workspace: String?
@@ -63,7 +63,10 @@ struct BenchDecodeCommand: AsyncParsableCommand {
         }
     }
 
+    private static let usualPreset = "qwen3-0.6b"
+
     func validate() throws {
+        if let model = model.model { try RandomModels.refuse(preset == Self.usualPreset ? nil : preset, workspace, beside: model) }
         _ = try parsedContexts()
         if let speculate, !(1...GenerationOptions.largestPromptLookup ~= speculate) {
             throw ValidationError("--speculate is \(speculate), expected 1 to \(GenerationOptions.largestPromptLookup)")

@@ -24,7 +24,7 @@ struct BenchEmbedCommand: AsyncParsableCommand {
     var shapes: String = EmbedBenchmark.Shape.published.map(\.description).joined(separator: ",")
 
     @Option(help: "The shape of a published model, for random weights.")
-    var preset: String = "harrier-270m"
+    var preset: String = Self.usualPreset
 
     @Option(help: "Counted batches of each shape.")
     var runs: Int = 30
@@ -49,7 +49,10 @@ struct BenchEmbedCommand: AsyncParsableCommand {
 
     @OptionGroup var reports: ReportArguments
 
+    private static let usualPreset = "harrier-270m"
+
     func validate() throws {
+        if let model { try RandomModels.refuse(preset == Self.usualPreset ? nil : preset, workspace, beside: model) }
         if runs < 1 { throw ValidationError("--runs must be at least 1") }
         _ = try Preset.required(preset)
         _ = try parsedShapes()

@@ -25,6 +25,12 @@ struct RandomModels {
         return path
     }
 
+    /// Random weights are asked for where there is a model with its own.
+    static func refuse(_ preset: String?, _ workspace: String?, beside model: String) throws {
+        guard let option = preset != nil ? "--preset" : workspace != nil ? "--workspace" : nil else { return }
+        throw ValidationError("\(option) is about random weights; leave it or '\(model)' out")
+    }
+
     /// Removes what is temporary.
     func remove() {
         if isTemporary { try? FileManager.default.removeItem(atPath: folder) }
