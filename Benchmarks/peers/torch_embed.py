@@ -10,9 +10,9 @@ forward to that of the next, several being on their way, behind a warm-up. Compi
 
 Compiling first, all shapes side by side, and timing later, one after the other:
 
-    python3 Benchmarks/peers/torch_embed.py --serve /tmp/peer --layers --graph --mode max-autotune-no-cudagraphs &
-    python3 Benchmarks/peers/torch_embed.py --ask /tmp/peer --seconds 300 none       (waits until all is compiled)
-    apus bench embed --peer "python3 Benchmarks/peers/torch_embed.py --ask /tmp/peer --runs 20"
+    python3 Benchmarks/peers/torch_embed.py --serve FOLDER --layers --graph --mode max-autotune-no-cudagraphs &
+    python3 Benchmarks/peers/torch_embed.py --ask FOLDER --seconds 300 none       (waits until all is compiled)
+    apus bench embed --peer "python3 Benchmarks/peers/torch_embed.py --ask FOLDER --runs 20"
 
 Here --seconds is what the answer may wait for compilations; those that take longer are ended and left out. Modes with CUDA graphs of their own do not
 go with --layers: a layer's graph overwrites what the one before has put out.
