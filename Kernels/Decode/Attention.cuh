@@ -2,8 +2,8 @@
 //
 // The raw q, k, v rows come from the group's members. Every block norms and rotates them itself; member 0 appends k and v to the
 // cache. Few cached positions: every member attends to all of them, and no exchange is needed. More: the two blocks of a pair take
-// a half each (Pairs.cuh). Many: members take a run of positions each and exchange their parts, each of which has its weight: one warp's part as it is, of longer runs the sum of the
-// warps' parts. Every warp merges what it will multiply by itself, so nothing but its own lanes waits for it.
+// a half each (Pairs.cuh). Many: members take a run of positions each and exchange their parts, each of which has its weight. A
+// block's part is the sum of its warps'. Every warp merges what it will multiply by itself, so nothing but its own lanes waits for it.
 #pragma once
 #include "Decode/CacheTile.cuh"
 #include "Decode/Pairs.cuh"
@@ -117,7 +117,6 @@ APUS_DEVICE void receiveHeads(Shared& shared, const u8* exchange, HeadPackets& e
         }
     }
 }
-
 
 // Merges the warps' parts of this warp's columns, without a branch: all reads are under way at once. Lane l gets columns
 // l * laneColumns and on, normed, and the logarithm of the sum.

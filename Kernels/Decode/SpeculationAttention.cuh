@@ -229,6 +229,18 @@ APUS_DEVICE void attendSet(Wide& wide, int live, int set, int from, int to, int 
     if (row == 0) parts.most[head][warp] = largest, parts.sums[head][warp] = sum;
 }
 
+// The warp's columns of position p's result, to the output product's B operand.
+template <int n> APUS_DEVICE void putColumns(Wide& wide, int p, const float (&out)[laneColumns]) {
+    const u32 thread = threadIndex(), lane = thread % 32, column = thread / 32 * warpColumns + lane * laneColumns;
+    if (lane * laneColumns >= warpColumns) return;
+    if constexpr (laneColumns == 1) {
+        putOneAt<n>(wide.attendedVector, p, column, out[0]);
+    } else {
+#pragma unroll
+        for (int j = 0; j < laneColumns; j += 2) putPairAt<n>(wide.attendedVector, p, column + j, out[j], out[j + 1]);
+    }
+}
+
 // attention() of Attention.cuh: from the exchanged q, k, v of n positions to the output product's B operand.
 template <int n>
 APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* exchange, const Turns& turns, int layer, const HeadNorm& norm, CacheElement* keys,
@@ -276,14 +288,7 @@ APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* e
                 } else if (spans.splitsOf(p) > 1) {
                     publishPart(parts + p * Area::splits * 16, out, logSum, turns.tag(p));
                 } else {
-                    const u32 thread = threadIndex(), lane = thread % 32, column = thread / 32 * warpColumns + lane * laneColumns;
-                    if (lane * laneColumns >= warpColumns) continue;
-                    if constexpr (laneColumns == 1) {
-                        putOneAt<n>(wide.attendedVector, p, column, out[0]);
-                    } else {
-#pragma unroll
-                        for (int j = 0; j < laneColumns; j += 2) putPairAt<n>(wide.attendedVector, p, column + j, out[j], out[j + 1]);
-                    }
+                    putColumns<n>(wide, p, out);
                 }
             }
         }
@@ -293,18 +298,12 @@ APUS_DEVICE void attendAll(Shared& shared, Wide& wide, const Arguments& a, u8* e
         for (int p = 0; p < live; ++p) {
             if (spans.splitsOf(p) < 2) continue;
             if (hasPairs && spans.splitsOf(p) == 2) {
-                const u32 thread = threadIndex(), lane = thread % 32, column = thread / 32 * warpColumns + lane * laneColumns % warpColumns;
+                const u32 thread = threadIndex(), column = thread / 32 * warpColumns + thread % 32 * laneColumns % warpColumns;
                 float out[laneColumns];
 #pragma unroll
                 for (int j = 0; j < laneColumns; ++j) out[j] = wide.attended(p).values[0][column + j];
                 joinPair(shared, out, wide.attended(p).values[1][column], layer, p);
-                if (lane * laneColumns >= warpColumns) continue;
-                if constexpr (laneColumns == 1) {
-                    putOneAt<n>(wide.attendedVector, p, column, out[0]);
-                } else {
-#pragma unroll
-                    for (int j = 0; j < laneColumns; j += 2) putPairAt<n>(wide.attendedVector, p, column + j, out[j], out[j + 1]);
-                }
+                putColumns<n>(wide, p, out);
                 continue;
             }
             join(shared, parts + p * Area::splits * 16, spans.splitsOf(p), turns.tag(p), layer,
