@@ -129,34 +129,59 @@ class Shape:
 
     def defines(self, weights=16, cache=16):
         # As DecodePlan.swift has them.
-        G, D, group = self.G, self.D, self.H // self.G
+        C, I, H, G, D = self.C, self.I, self.H, self.G, self.D
         processors = torch.cuda.get_device_properties(0).multi_processor_count
-        members = max(m for m in range(1, processors // G + 1) if (group + 2) * D // 4 % m == 0)
-        layer = 2 * (self.C * D * 2 * (self.H + G) + 3 * self.C * self.I)
-        flight = 65536 if layer * weights // 16 > 48 << 20 else 32768 if layer > 48 << 20 or weights == 16 else 16384
-        chunk = 4
 
         def up(count, unit):
             return (count + unit - 1) // unit
 
-        if weights == 8:
-            pairs = up(self.I // G, members)
-            products = [((group + 2) * D // members, self.C), (up(self.C, members), group * D), (up(pairs, 8) * 16, self.C),
-                        (up(self.C, members), pairs * members)]
-            padded = [sum(up(up(r, 16) * up(c, 128), unit) * unit for r, c in products) for unit in (4, 8)]
-            chunk = 4 if 10 * padded[1] > 11 * padded[0] else 8
+        def products(groups, members):
+            """Rows and columns of a block in each product of a layer."""
+            blocks, feeds = members * groups, groups
+            for f in range(2, groups if groups > 4 else 0):
+                if groups % f == 0 and I // f <= 1536 and up(up(C, blocks // f), 16) * groups <= up(up(C, members), 16) * f:
+                    feeds = f
+                    break
+            size = blocks // feeds
+            pairs, rows = up(I // feeds, size), up(C, size)
+            return [((H // groups + 2) * D // members, C), (groups // feeds * rows, H // groups * D), (up(pairs, 8) * 16, C), (rows, pairs * size)]
+
+        def fragments(groups, members, unit):
+            return sum(up(up(r, 16) * up(c, 128), unit) * unit for r, c in products(groups, members))
+
+        most = 8 if weights == 8 else 4  # fragments of a warp in a chunk of 16 KB
+
+        def share(groups):
+            """The fewest blocks whose share of the weights, in chunks of 16 KB, is no more than that of as many as there may be; 16 share long contexts."""
+            def total(members):
+                return self.L * fragments(groups, members, most) + up(self.V, 64 * members * groups) * up(up(C, 32), most) * most
+
+            counts = [m for m in range(1, processors // groups + 1) if (H // groups + 2) * D // 4 % m == 0]
+            return next(m for m in counts if m >= min(16, counts[-1]) and total(m) <= total(counts[-1]))
+
+        # Key heads are shared, as far as their query heads go, until a group has 40 blocks at most; the columns of a warp belong to one head.
+        shared = [G * n for n in range(1, H // G + 1) if H // G % n == 0 and I % (G * n) == 0 and D % (up(H // (G * n) * D, 128) * 16) == 0]
+        groups = next((g for g in shared if share(g) <= 40), shared[-1])
+        members = share(groups)
+        # Half as large where whole chunks make a layer a tenth larger than that; not in bf16 where a product has no more than one.
+        whole = fragments(groups, members, most)
+        chunk = most // 2 if 10 * whole > 11 * fragments(groups, members, most // 2) and (weights == 8 or whole > 4 * most) else most
+        layer = 2 * (C * D * 2 * (H + G) + 3 * C * I)
+        flight = 65536 if layer * weights // 16 > 48 << 20 else 32768 if layer > 48 << 20 or weights == 16 else 16384
+        if weights == 16 and 48 << 20 < layer <= 128 << 20:
+            flight = 49152
         size = 8 * chunk * 32 * weights
         # Where the exchanges set the speed two blocks share an attention, and rows of the cache are staged if that leaves the ring its length.
         isSmall = layer * weights // 16 <= 48 << 20 and D * cache // 8 <= 256
         pairs = torch.cuda.get_device_capability()[0] == 9 and members % 2 == 0 and members > 2 and isSmall
-        slots, stage = (9 if D == 256 else 11 if self.C > 2048 else 12) * 16384 // size, 256 * D * cache // 8
+        slots, stage = (11 if D == 256 or C > 2048 else 12) * 16384 // size, 256 * D * cache // 8
         isStaged = pairs and D * cache // 8 % 128 == 0 and slots * size >= stage + 98304
         if isStaged:
             slots -= -(-stage // size)
-        d = dict(C=self.C, I=self.I, H=self.H, G=G, D=D, L=self.L, V=self.V, MEMBERS=members, WEIGHTS=weights, CHUNK=chunk, FLIGHT=flight // size,
+        d = dict(C=C, I=I, H=H, G=G, D=D, L=self.L, V=self.V, MEMBERS=members, WEIGHTS=weights, CHUNK=chunk, FLIGHT=flight // size,
                  HEAD_FLIGHT=min(131072 // size, slots), SLOTS=slots, SANDWICH=int(self.gemma), ACTIVATION=2 if self.gemma else 1,
                  SCALE=f"{D ** -0.5}f")
-        forms = (("CACHE", cache, cache != 16), ("CLUSTER", 2, pairs), ("STAGE", 1, isStaged))
+        forms = (("CACHE", cache, cache != 16), ("CLUSTER", 2, pairs), ("STAGE", 1, isStaged), ("GROUPS", groups, groups > G))
         return {"DECODE_" + k: v for k, v in d.items()} | {"DECODE_" + k: v for k, v, isThere in forms if isThere}
 
 

@@ -186,7 +186,7 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
     float largest = nothing, sum = 0.0f, out[CacheTile::blocks][CacheTile::steps][4] = {};
     int scale = 0;  // largest exponent of a value
     int round = span.from;
-    constexpr bool keepsQueries = hasCachedCodes && throughRing && headSize <= 128;
+    constexpr bool keepsQueries = throughRing && (headSize == 128 || (hasCachedCodes && headSize < 128));
     Vec4 queries[keepsQueries ? headSize / 32 : 1];
     if constexpr (keepsQueries) {
 #pragma unroll
@@ -195,7 +195,6 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
             if (row < 2 * headsPerGroup) queries[i] = *reinterpret_cast<const Vec4*>(shared.queries[row / 2][row % 2] + lane % 4 * 8 + i * 32);
         }
     }
-    if (hasCachedCodes && throughRing && !hasStage) tile.zero();
     constexpr bool isApart = throughRing && CacheTile::isLarge;  // values are taken behind the scores, keys behind the sums before
     const auto step = [&](int first) {
         if constexpr (isApart) tile.template take<true>(weights, shared, end - round, layer);

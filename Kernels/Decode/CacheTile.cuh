@@ -25,7 +25,7 @@ struct CacheTile {
     static constexpr int keyUnits = rowBytes / 64, valueUnits = ceilDivide(rowBytes, 128), valueElements = rowBytes < 128 ? unit / 2 : unit;
     // Sums of values: 16 elements an mma, half of them missing where a row of bf16 has 128 bytes.
     static constexpr int blocks = ceilDivide(headSize, 128), steps = hasCachedCodes && headSize == 64 ? 4 : 8;
-    static constexpr int chains = hasCachedCodes ? 4 : 2;  // sums of a score at a time: an mma waits for the one before in its sum
+    static constexpr int chains = hasCachedCodes || headSize == 128 ? 4 : 2;  // sums of a score at a time: an mma waits for the one before in its sum
     // Of the largest rows the registers hold a tile's keys or its values beside the sums, not both.
     static constexpr bool isLarge = rowBytes > 256;
 
@@ -66,7 +66,7 @@ struct CacheTile {
         if constexpr (hasCachedCodes) exponents = exponentAt(from, behind, first, end);
     }
     // The same out of the ring, where a row lies in runs of 128 bytes, their units of 16 swizzled; `rows` of the round's 128 are there.
-    // Where none of a warp's are, its tile is zero or, of codes, what it was.
+    // Where none of a warp's are, its tile is zero or, of codes and of heads of 128, what it was.
     template <bool isKeys> __device__ __forceinline__ void take(Weights& weights, Shared& shared, int rows, int layer) {
         const int tile = firstTile(), lane = threadIdx.x % 32, chunks = chunksOf(rows), mine = rows - tile * tileRows;
         if constexpr (isLarge) zero<isKeys, !isKeys>();  // what was in the registers is not kept alive
@@ -92,7 +92,7 @@ struct CacheTile {
             if (lane == 0) barrierArrive(weights.empty + weights.slot * 8);
             if (++weights.slot == ringSlots) weights.slot = 0, weights.parity ^= 1;
         }
-        if (!hasCachedCodes && !isLarge && mine <= 0) zero<isKeys, !isKeys>();
+        if (!hasCachedCodes && headSize < 128 && mine <= 0) zero<isKeys, !isKeys>();
     }
     // The same out of the stage, keys and values, of which `rows` are there. Zeros where none of the warp's are.
     __device__ __forceinline__ void takeStaged(u32 stage, int rows) {
@@ -113,7 +113,7 @@ struct CacheTile {
             for (int i = 0; i < valueUnits; ++i) values[i][r] = loadShared16(at + i * (blockRows * 128) + (((lane / 4) ^ (row & 7)) << 4));
         }
     }
-    template <bool hasKeys = true, bool hasValues = true> __device__ __forceinline__ void zero() {
+    template <bool hasKeys, bool hasValues> __device__ __forceinline__ void zero() {
 #pragma unroll
         for (int r = 0; r < 2; ++r)
 #pragma unroll
@@ -126,7 +126,7 @@ struct CacheTile {
                 if (hasValues) values[i][r] = {0, 0, 0, 0};
     }
     __device__ __forceinline__ void clear() {
-        zero();
+        zero<true, true>();
         if constexpr (hasCachedCodes) exponents = 127;
     }
     // The token's own key and value do not come from the cache. `isOwn`: nor does their exponent.
@@ -165,8 +165,8 @@ struct CacheTile {
             const Vec2 z = decodeCodes(i % 2 == 0 ? a.y : a.w), w = decodeCodes(i % 2 == 0 ? b.y : b.w);
             mmaF16(scores[i * 2 % chains + 1], {z.x, w.x, z.y, w.y}, {q.z, q.w});
         } else {
-            mma(scores[0], {keys[0][i].x, keys[1][i].x, keys[0][i].y, keys[1][i].y}, {q.x, q.y});
-            mma(scores[1], {keys[0][i].z, keys[1][i].z, keys[0][i].w, keys[1][i].w}, {q.z, q.w});
+            mma(scores[i * 2 % chains], {keys[0][i].x, keys[1][i].x, keys[0][i].y, keys[1][i].y}, {q.x, q.y});
+            mma(scores[i * 2 % chains + 1], {keys[0][i].z, keys[1][i].z, keys[0][i].w, keys[1][i].w}, {q.z, q.w});
         }
     }
     // Adds 16 elements' sums of values times p. The lane gets those of the lower element in the first two, of the upper one in the others.
@@ -208,17 +208,19 @@ struct CacheFactors {
     }
     // The lane's head's scores of its two rows from the products' sums.
     __device__ __forceinline__ void scores(const float (&s)[CacheTile::chains][4], float& low, float& high) const {
-        if constexpr (hasCachedCodes) {
-            float v[4];
+        float v[4];
 #pragma unroll
-            for (int i = 0; i < 4; ++i) v[i] = (s[0][i] + s[1][i]) + (s[CacheTile::chains - 2][i] + s[CacheTile::chains - 1][i]);
+        for (int i = 0; i < 4; ++i) {
+            v[i] = s[0][i] + s[1][i];
+            if constexpr (CacheTile::chains == 4) v[i] += s[CacheTile::chains - 2][i] + s[CacheTile::chains - 1][i];
+        }
+        if constexpr (hasCachedCodes) {
             low = (v[0] + v[1] * cacheRest) * scoreUnit * asFloat(lowKey << 23);
             high = (v[2] + v[3] * cacheRest) * scoreUnit * asFloat(highKey << 23);
             if (isLowFault) low = asFloat(0x7fc00000u);
             if (isHighFault) high = asFloat(0x7fc00000u);
         } else {
-            low = (s[0][0] + s[1][0]) + (s[0][1] + s[1][1]);
-            high = (s[0][2] + s[1][2]) + (s[0][3] + s[1][3]);
+            low = v[0] + v[1], high = v[2] + v[3];
         }
     }
     // The larger of the two values' exponents, of rows before `to`.

@@ -37,7 +37,7 @@
 #define DECODE_PRELOAD 24
 #endif
 #ifndef DECODE_EARLY_PRELOAD  // those of them that are taken before the exchange, the rest as soon as registers are free again
-#define DECODE_EARLY_PRELOAD (DECODE_POSITIONS > 1 ? 16 / DECODE_POSITIONS : DECODE_RING ? 16 : 12)
+#define DECODE_EARLY_PRELOAD (DECODE_POSITIONS == 4 ? 4 : DECODE_POSITIONS == 2 ? (DECODE_RING && DECODE_D <= 128 ? DECODE_PRELOAD : 8) : DECODE_RING ? 16 : 12)
 #endif
 #ifndef DECODE_OUTPUT_PRELOAD
 #define DECODE_OUTPUT_PRELOAD 8

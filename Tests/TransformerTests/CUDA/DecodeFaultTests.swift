@@ -10,7 +10,7 @@ import Transformer
     private static let spec = DeviceMemoryTests.spec
     /// As the kernel would tell them, but for few and small chunks.
     static var sizes: [String: String] {
-        ["FAKE_SIZES": "1024,384,64,4,1,64,384,4096,\(MemoryLayout<DecodeArguments>.stride),4096,4096"]
+        ["FAKE_SIZES": "1024,384,16,16,4,64,384,4096,\(MemoryLayout<DecodeArguments>.stride),4096,4096"]
     }
 
     private func executor(
@@ -152,7 +152,7 @@ import Transformer
         let resident = try executor(decoding: .automatic)
         _ = try resident.makeSession()
         #expect(resident.decodeForm?.isResident == true)
-        // Two layers of four chunks a block and the head's one, and norms, exchange area and logits.
-        #expect((resident.decodeForm?.byteCount ?? 0) > 9 * 64 * 4096)
+        // Two layers of 16 chunks a block and four of the head, and norms, exchange area and logits.
+        #expect((resident.decodeForm?.byteCount ?? 0) > 36 * 16 * 4096)
     }
 }

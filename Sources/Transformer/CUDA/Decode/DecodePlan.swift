@@ -4,7 +4,9 @@ package import CUDA
 ///
 /// The kernel's own constants follow from these; `Shape.cuh` says how.
 package struct DecodePlan: Sendable, Hashable {
-    /// Blocks of a group, which owns one key-value head.
+    /// Groups of blocks: one a key-value head, or several that share one and have a part of its query heads each.
+    package let groups: Int
+    /// Blocks of a group.
     package let members: Int
     /// Blocks of the grid, all resident.
     package let blocks: Int
@@ -75,27 +77,26 @@ package struct DecodePlan: Sendable, Hashable {
             throw TransformerError(.unsupportedModel, "the decode kernel does not compute this model: \(obstacle)")
         }
         let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
-        // A block owns whole packets of four rows of q, k and v.
-        let packets = (h / g + 2) * d / 4
-        guard let members = (1...max(1, multiprocessors / g)).last(where: { packets % $0 == 0 }), members * g <= multiprocessors else {
+        guard let (groups, members) = Self.share(spec, multiprocessors: multiprocessors, format: format) else {
             throw TransformerError(.unsupportedModel, "\(g) key heads need as many multiprocessors, the GPU has \(multiprocessors)")
         }
+        self.groups = groups
         self.members = members
-        blocks = members * g
+        blocks = members * groups
         self.format = format
         self.cacheFormat = cacheFormat
-        let fragments = Self.chunkFragments(spec, members: members, format: format)
+        let fragments = Self.chunkFragments(spec, groups: groups, members: members, format: format)
         chunkByteCount = Self.warps * fragments * 32 * format.bits
         let rowByteCount = d * (cacheFormat == .float8 ? 1 : 2)
         // Where the exchanges set the speed. A larger layer is bound by the stream, which wants the whole ring.
         hasPairs =
             pairs && hasRing && members > 2 && members % 2 == 0 && rowByteCount <= 256 && Self.isBoundByExchanges(spec, format: format)
-        let pairBound = hasPairs ? positions * Self.pairByteBound(spec) : 0
-        let plainBound = Self.sharedByteBound(spec, members: members, format: format)
+        let pairBound = hasPairs ? positions * Self.pairByteBound(spec, groups: groups) : 0
+        let plainBound = Self.sharedByteBound(spec, groups: groups, members: members, format: format)
         let bound =
             pairBound
             + (positions > 1
-                ? Self.speculationByteBound(spec, members: members, format: format, positions: positions)
+                ? Self.speculationByteBound(spec, groups: groups, members: members, format: format, positions: positions)
                 : plainBound + (samples ? Self.samplingByteBound(spec, blocks: blocks) : 0))
         let left = sharedByteLimit - bound
         guard left >= 0 else {
@@ -103,7 +104,7 @@ package struct DecodePlan: Sendable, Hashable {
         }
         // A form of several positions reads no staged rows, and yet cuts the attention as the form of one does.
         let stage = rowByteCount % 128 == 0 ? 2 * 128 * rowByteCount : .max
-        let room = positions > 1 ? sharedByteLimit - plainBound - Self.pairByteBound(spec) : left
+        let room = positions > 1 ? sharedByteLimit - plainBound - Self.pairByteBound(spec, groups: groups) : left
         isStaged = hasPairs && stage <= min(196_608, room) - Self.leastStagedRing
         ringSlots = hasRing ? (min(196_608, left) - (isStaged && positions == 1 ? stage : 0)) / chunkByteCount : 0
         guard !hasRing || ringSlots >= 4 else {
@@ -127,9 +128,10 @@ package struct DecodePlan: Sendable, Hashable {
         if hasPairs { constants.define("DECODE_CLUSTER", 2) }
         if isStaged { constants.define("DECODE_STAGE", 1) }
         if positions > 1 { constants.define("DECODE_POSITIONS", positions) }
+        if groups != g { constants.define("DECODE_GROUPS", groups) }
         constants.define("DECODE_EPSILON", "\(spec.normEpsilon)f")
         constants.define("DECODE_SCALE", "\(spec.attentionScale)f")
-        for (name, value) in variant?.constants(spec, ringSlots: ringSlots) ?? [:] { constants.define(name, value) }
+        for (name, value) in variant?.constants(groups: groups, ringSlots: ringSlots) ?? [:] { constants.define(name, value) }
         self.constants = constants
     }
 
@@ -161,39 +163,31 @@ package struct DecodePlan: Sendable, Hashable {
 
     /// Weights of a block on their way at most; a layer of codes has half the bytes, and half of this is enough for it.
     private static func bytesInFlight(_ spec: TransformerSpec, format: DecodeWeightFormat) -> Int {
+        if format == .bfloat16, (48 << 20) + 1...128 << 20 ~= layerByteCount(spec) { return 49_152 }
         if !isBoundByExchanges(spec, format: format) { return 65_536 }
         return layerByteCount(spec) > 48 << 20 || format == .bfloat16 ? 32_768 : 16_384
     }
 
-    /// Fragments of a warp in a chunk. Those of E4M3 codes have half the bytes: eight of them make a chunk of 16 KB too. Where they
-    /// leave so much more of a layer's last chunks empty than four do that it has a tenth more bytes, four it is.
-    private static func chunkFragments(_ spec: TransformerSpec, members: Int, format: DecodeWeightFormat) -> Int {
-        guard format == .float8 else { return 4 }
-        func padded(_ count: Int, _ unit: Int) -> Int { (count + unit - 1) / unit }
-        let (c, g) = (spec.hiddenSize, spec.keyValueHeads)
-        let groupHead = spec.queryHeads / g * spec.headDimension
-        let pairs = padded(spec.intermediateSize / g, members)
-        let products = [
-            ((groupHead + 2 * spec.headDimension) / members, c), (padded(c, members), groupHead), (padded(pairs, 8) * 16, c),
-            (padded(c, members), pairs * members),
-        ]
-        func total(_ unit: Int) -> Int {
-            products.reduce(0) { $0 + padded(padded($1.0, 16) * padded($1.1, 16 * warps), unit) * unit }
-        }
-        return 10 * total(8) > 11 * total(4) ? 4 : 8
+    /// Fragments of a warp in a chunk: those of 16 KB, or half as many where a layer has a tenth more bytes in chunks of 16 KB, since the last one of
+    /// each product is part empty. In bf16 not where a product has no more than one.
+    private static func chunkFragments(_ spec: TransformerSpec, groups g: Int, members: Int, format: DecodeWeightFormat) -> Int {
+        let most = fragmentsOf16KB(format)
+        func total(_ unit: Int) -> Int { layerFragments(spec, groups: g, members: members, unit: unit) }
+        guard format == .float8 || total(most) > 4 * most else { return most }
+        return 10 * total(most) > 11 * total(most / 2) ? most / 2 : most
     }
 
     /// What the other block of a pair writes: `Pair` of State.cuh, of one position.
-    private static func pairByteBound(_ spec: TransformerSpec) -> Int {
-        let columns = (spec.queryHeads / spec.keyValueHeads * spec.headDimension + 127) / 128 * 16
+    private static func pairByteBound(_ spec: TransformerSpec, groups: Int) -> Int {
+        let columns = (spec.queryHeads / groups * spec.headDimension + 127) / 128 * 16
         let floats = columns <= 32 ? 2 : (columns / 32 + 4) & ~3
         return warps * (32 * floats * 4 + 12) + 128
     }
 
     /// No less than the shared memory of a block beside the ring, in bytes; the kernel's own figure is read from its module.
-    private static func sharedByteBound(_ spec: TransformerSpec, members: Int, format: DecodeWeightFormat) -> Int {
+    private static func sharedByteBound(_ spec: TransformerSpec, groups g: Int, members: Int, format: DecodeWeightFormat) -> Int {
         func padded(_ size: Int, _ unit: Int) -> Int { (size + unit - 1) / unit * unit }
-        let (c, d, g) = (spec.hiddenSize, spec.headDimension, spec.keyValueHeads)
+        let (c, d) = (spec.hiddenSize, spec.headDimension)
         let groupHead = spec.queryHeads / g * d
         let pairs = (spec.intermediateSize / g + members - 1) / members
         // Rows of output come in whole units, G at most; of down's columns a warp has 12 blocks at most where the kernel chooses.
@@ -214,29 +208,78 @@ extension DecodePlan {
 }
 
 extension DecodePlan {
+    /// Groups of blocks, and blocks of a group; nil for a GPU that is too small.
+    ///
+    /// Small groups exchange faster: key heads are shared, as far as their query heads go, until a group has 40 blocks at most.
+    private static func share(_ spec: TransformerSpec, multiprocessors: Int, format: DecodeWeightFormat) -> (groups: Int, members: Int)? {
+        let (h, g, d) = (spec.queryHeads, spec.keyValueHeads, spec.headDimension)
+        let ways = (1...h / g).filter { h / g % $0 == 0 && spec.intermediateSize % (g * $0) == 0 }.map { g * $0 }
+            // The columns of a warp belong to one head.
+            .filter { d % ((h / $0 * d + 127) / 128 * 16) == 0 && $0 <= multiprocessors }
+            .map { (groups: $0, members: members(spec, groups: $0, multiprocessors: multiprocessors, format: format)) }
+        return ways.first { $0.members <= 40 } ?? ways.last
+    }
+
+    /// The fewest blocks whose share of the weights, in chunks of 16 KB, is no more than that of as many as the GPU has room for; 16 where it has,
+    /// which share long contexts.
+    private static func members(_ spec: TransformerSpec, groups g: Int, multiprocessors: Int, format: DecodeWeightFormat) -> Int {
+        let unit = fragmentsOf16KB(format)
+        func share(_ members: Int) -> Int {
+            let rounds = (spec.vocabularySize + 8 * warps * members * g - 1) / (8 * warps * members * g)
+            let columns = ((spec.hiddenSize + 31) / 32 + unit - 1) / unit * unit
+            return spec.layers.count * layerFragments(spec, groups: g, members: members, unit: unit) + rounds * columns
+        }
+        // A block owns whole packets of four rows of q, k and v.
+        let packets = (spec.queryHeads / g + 2) * spec.headDimension / 4
+        let counts = (1...multiprocessors / g).filter { packets % $0 == 0 }
+        let most = counts[counts.count - 1]
+        let least = share(most)
+        return counts.first { $0 >= min(16, most) && share($0) <= least } ?? most
+    }
+
+    private static func fragmentsOf16KB(_ format: DecodeWeightFormat) -> Int { format == .float8 ? 8 : 4 }
+
+    /// Fragments of a warp in a layer, those of each product in whole chunks of `unit`.
+    private static func layerFragments(_ spec: TransformerSpec, groups g: Int, members: Int, unit: Int) -> Int {
+        func padded(_ count: Int, _ unit: Int) -> Int { (count + unit - 1) / unit }
+        let (c, d) = (spec.hiddenSize, spec.headDimension)
+        let feeds = feedGroups(spec, groups: g, members: members)
+        let feedMembers = members * g / feeds
+        let pairs = padded(spec.intermediateSize / feeds, feedMembers)
+        let rows = padded(c, feedMembers)
+        let products = [
+            ((spec.queryHeads / g + 2) * d / members, c), (g / feeds * rows, spec.queryHeads / g * d), (padded(pairs, 8) * 16, c),
+            (rows, pairs * feedMembers),
+        ]
+        return products.reduce(0) { $0 + padded(padded($1.0, 16) * padded($1.1, 16 * warps), unit) * unit }
+    }
+
     /// As Shape.cuh chooses them.
-    private static func feedGroups(_ spec: TransformerSpec, members: Int) -> Int {
-        let (c, g) = (spec.hiddenSize, spec.keyValueHeads)
+    private static func feedGroups(_ spec: TransformerSpec, groups g: Int, members: Int) -> Int {
+        let c = spec.hiddenSize
         func divided(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
         func padded(_ count: Int) -> Int { divided(count, 16) * 16 }
-        return (2..<max(2, g)).first { f in
+        guard g > 4 else { return g }
+        return (2..<g).first { f in
             g % f == 0 && spec.intermediateSize / f <= 12 * 16 * warps
                 && padded(divided(c, members * g / f)) * g <= padded(divided(c, members)) * f
         } ?? g
     }
 
     /// `Wide` of SpeculationState.cuh, member by member, and what it leaves of `Shared`.
-    private static func speculationByteBound(_ spec: TransformerSpec, members: Int, format: DecodeWeightFormat, positions: Int) -> Int {
+    private static func speculationByteBound(
+        _ spec: TransformerSpec, groups g: Int, members: Int, format: DecodeWeightFormat, positions: Int
+    ) -> Int {
         func divided(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
         func padded(_ count: Int, _ unit: Int) -> Int { divided(count, unit) * unit }
-        let (c, d, g) = (spec.hiddenSize, spec.headDimension, spec.keyValueHeads)
+        let (c, d) = (spec.hiddenSize, spec.headDimension)
         let heads = spec.queryHeads / g
-        let feeds = feedGroups(spec, members: members)
+        let feeds = feedGroups(spec, groups: g, members: members)
         let feedMembers = members * g / feeds
         let pairs = divided(spec.intermediateSize / feeds, feedMembers)
         let unitRows = divided(c, feedMembers)
         let rows = [g / feeds * unitRows, 2 * padded(pairs, 8), (heads + 2) * d / members].reduce(0) { max($0, padded($1, 16)) }
-        let headColumns = padded(divided(c, 32), chunkFragments(spec, members: members, format: format)) * 32
+        let headColumns = padded(divided(c, 32), chunkFragments(spec, groups: g, members: members, format: format)) * 32
         let vector = 4 * [c, pairs * feedMembers].reduce(headColumns) { max($0, padded($1, 128)) }
         let products = vector + 48 * rows
         let parts = warps * 4 * (heads * d + 2 * heads)

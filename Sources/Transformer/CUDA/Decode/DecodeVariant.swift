@@ -12,7 +12,7 @@ package struct DecodeVariant: Sendable, Hashable {
         case number(Int)
         /// Pieces of the ring.
         case ringSlots
-        /// Key-value heads of the model.
+        /// Groups of blocks of the plan.
         case groups
     }
 
@@ -27,12 +27,12 @@ package struct DecodeVariant: Sendable, Hashable {
     package var constantNames: [String] { values.keys.sorted() }
 
     /// Constants of the kernel that differ.
-    func constants(_ spec: TransformerSpec, ringSlots: Int) -> [String: Int] {
+    func constants(groups: Int, ringSlots: Int) -> [String: Int] {
         values.mapValues { value in
             switch value {
             case .number(let number): number
             case .ringSlots: max(1, ringSlots)
-            case .groups: spec.keyValueHeads
+            case .groups: groups
             }
         }
     }
