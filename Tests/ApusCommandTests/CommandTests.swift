@@ -154,6 +154,31 @@ struct CommandTests {
         }
     }
 
+    /// More lines than are parsed together, blank ones and a faulty one among them.
+    @Test func manyTextsKeepTheirOrderAndComeAheadOfAFault() throws {
+        try withModel { model, folder in
+            let input = folder + "/texts.jsonl"
+            var lines = (0..<9_000).map { $0 % 7 == 3 ? "{\"text\": \"\($0)\"}" : "\"\($0)\"" }
+            lines.insert(contentsOf: ["", " \t", ""], at: 4_096)
+            try Data(lines.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: input))
+            let whole = try CommandLineRun(["tokenize", model, "--input", input])
+            #expect(whole.status == 0)
+            #expect(whole.lines.count == 9_000)
+            for index in [0, 15, 16, 4_095, 4_096, 8_999] {
+                let one = try CommandLineRun(["tokenize", model, "--input", "-"], input: "\"\(index)\"")
+                #expect(one.lines.first == whole.lines[index])
+            }
+            // Behind the three blank lines: line 5,004 holds text 5,000.
+            lines[5_003] = "{"
+            try Data(lines.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: input))
+            let faulty = try CommandLineRun(["tokenize", model, "--input", input])
+            #expect(faulty.status != 0)
+            #expect(faulty.lines.count == 5_000)
+            #expect(faulty.lines.last == whole.lines[4_999])
+            #expect(faulty.errors.hasPrefix("apus: line 5004 of"), "\(faulty.errors)")
+        }
+    }
+
     @Test func tokenizePrintsIDs() throws {
         try withModel { model, _ in
             let run = try CommandLineRun(["tokenize", model, "--input", "-"], input: "\"ab\"\n\"<|im_end|>\"\n\"\"\n")

@@ -86,32 +86,39 @@ public final class Embedder: Sendable {
         _ texts: [String], options: EmbeddingOptions = EmbeddingOptions(), number: Int = 0
     ) throws -> (texts: PreparedTexts, fault: (any Error)?) {
         let prompt = try promptText(options.prompt)
-        let tokenized = tokenizer.encodeBatch(texts.map { rendered($0, prompt: prompt) })
+        let prepared = texts.indices.concurrentMap { index in
+            Swift.Result { try prepare(texts[index], prompt: prompt, overlong: options.overlong, number: number + index) }
+        }
         var ids: [[Int32]] = []
         ids.reserveCapacity(texts.count)
         var cutTexts: [Int] = []
         do {
-            for (index, sequence) in tokenized.enumerated() {
-                guard !sequence.isEmpty else {
-                    throw ApusError(
-                        .invalidInput, "text \(number + index) has no token, so it has no vector; the tokenizer adds none of its own")
-                }
-                guard sequence.count > maximumTokens else {
-                    ids.append(try model.modelIDs(sequence))
-                    continue
-                }
-                guard options.overlong == .cut else {
-                    throw ApusError(
-                        .inputTooLong,
-                        "text \(number + index) has \(sequence.count) tokens, the model takes \(maximumTokens); cut it or allow cutting")
-                }
-                ids.append(try model.modelIDs(cut(sequence, text: rendered(texts[index], prompt: prompt))))
-                cutTexts.append(index)
+            for (index, text) in prepared.enumerated() {
+                let (sequence, isCut) = try text.get()
+                ids.append(sequence)
+                if isCut { cutTexts.append(index) }
             }
         } catch {
             return (PreparedTexts(ids: ids, cutTexts: cutTexts), error)
         }
         return (PreparedTexts(ids: ids, cutTexts: cutTexts), nil)
+    }
+
+    /// A text's ids, and whether they were cut to the model's length. `number` is for messages.
+    private func prepare(
+        _ text: String, prompt: String, overlong: EmbeddingOptions.OverlongPolicy, number: Int
+    ) throws -> (ids: [Int32], isCut: Bool) {
+        let text = rendered(text, prompt: prompt)
+        let sequence = tokenizer.encode(text)
+        guard !sequence.isEmpty else {
+            throw ApusError(.invalidInput, "text \(number) has no token, so it has no vector; the tokenizer adds none of its own")
+        }
+        guard sequence.count > maximumTokens else { return (try model.modelIDs(sequence), false) }
+        guard overlong == .cut else {
+            throw ApusError(
+                .inputTooLong, "text \(number) has \(sequence.count) tokens, the model takes \(maximumTokens); cut it or allow cutting")
+        }
+        return (try model.modelIDs(cut(sequence, text: text)), true)
     }
 
     /// The vectors of texts that were made ready, in their order, as ``embed(_:options:progress:)``.

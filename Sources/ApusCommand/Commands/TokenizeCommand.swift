@@ -16,13 +16,18 @@ struct TokenizeCommand: AsyncParsableCommand {
     @Flag(help: "Leave out the special tokens that the tokenizer adds.")
     var noSpecialTokens = false
 
+    private static let chunk = 4096
+
     func run() async throws {
         var texts = try TextReader(path: input)
         let folder = try await model.folder(default: .text, parts: [.tokenizer])
         guard folder.contains(ModelFile.tokenizer) else { throw ValidationError("\(folder.name) has no tokenizer.json") }
         let tokenizer = try Tokenizer(json: folder.bytes(of: ModelFile.tokenizer))
-        while let text = try texts.next() {
-            try Output.standard.writeLine(JSONText.array(tokenizer.encode(text, addSpecialTokens: !noSpecialTokens)))
+        while case let texts = try texts.next(Self.chunk, isAwaited: { true }), !texts.isEmpty {
+            let lines = texts.concurrentMap { JSONText.array(tokenizer.encode($0, addSpecialTokens: !noSpecialTokens)) }
+            for line in lines { try Output.standard.writeLine(line) }
+            // Whoever writes the texts as they come may wait for these, and what is ahead of a faulty line is not lost.
+            try Output.standard.flush()
         }
         try Output.standard.close()
     }

@@ -4,7 +4,8 @@ import Foundation
 /// Reads a file or standard input line by line, holding one line and one block in memory.
 struct LineReader {
     private let handle: FileHandle
-    private let name: String
+    /// The file, for messages.
+    let name: String
     private var block: [UInt8] = []
     private var position = 0
     /// Where the next line ends in the block, once that is known.
@@ -97,7 +98,4 @@ struct LineReader {
         guard let byteCount, byteCount > 0 else { return nil }
         return Double(readByteCount - (block.count - position)) / Double(byteCount)
     }
-
-    /// Where the last line stands, for messages.
-    var place: String { "line \(lineNumber) of \(name)" }
 }

@@ -1,7 +1,6 @@
 import Apus
-import Dispatch
-import Synchronization
 import Tensors
+import Tokenizers
 
 /// Where vectors go, row by row: a matrix file or lines of JSON.
 final class VectorSink {
@@ -20,25 +19,14 @@ final class VectorSink {
 
     func append(_ vectors: EmbeddingMatrix) throws {
         if let lines {
-            for line in Self.format(vectors) { try lines.writeLine(line) }
+            // On all processors: a float's shortest text costs more than computing it.
+            for line in (0..<vectors.count).concurrentMap({ JSONText.array(vectors[$0]) }) { try lines.writeLine(line) }
             try lines.flush()
         }
         // Taken out and put back: an optional of a noncopyable type cannot be changed in place.
         guard var writer = matrix.take() else { return }
         try writer.append(vectors.values)
         matrix = consume writer
-    }
-
-    /// The rows as JSON, on all cores: a float's shortest text costs more than computing it.
-    private static func format(_ vectors: EmbeddingMatrix) -> [String] {
-        let parts = 32
-        let texts = Mutex([[String]](repeating: [], count: parts))
-        DispatchQueue.concurrentPerform(iterations: parts) { part in
-            let rows = vectors.count * part / parts..<vectors.count * (part + 1) / parts
-            let lines = rows.map { JSONText.array(vectors[$0]) }
-            texts.withLock { $0[part] = lines }
-        }
-        return texts.withLock { $0.flatMap { $0 } }
     }
 
     func finish() throws {

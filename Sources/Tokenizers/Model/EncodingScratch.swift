@@ -1,4 +1,13 @@
+import FoundationEssentials
 import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
 
 /// The arrays that one encoding needs, kept from one call to the next, its word cache, and the steps ahead of the model, which no other thread
 /// touches.
@@ -34,25 +43,53 @@ final class EncodingScratch: @unchecked Sendable {
         heap.trim(to: limit)
     }
 
-    /// Scratches that are not in use: one lock a call instead of one a word.
+    /// Scratches that are not in use: one search a call instead of one a word.
+    ///
+    /// Each waits in a place of its own, at first that of the thread that had it last, and no thread ever waits for another's: behind one lock 64
+    /// processors encode fewer short texts than one does. There are places for more scratches than processors work with.
     final class Pool: Sendable {
-        private static let maximumCount = 32
-        private let free = Mutex<[EncodingScratch]>([])
+        private let places: [Place]
         private let normalizer: Normalizer
         private let preTokenizer: PreTokenizer
+
+        private final class Place: Sendable {
+            let scratch = Mutex<EncodingScratch?>(nil)
+        }
 
         init(_ normalizer: Normalizer, _ preTokenizer: PreTokenizer) {
             self.normalizer = normalizer
             self.preTokenizer = preTokenizer
+            places = (0..<4 * max(8, ProcessInfo.processInfo.activeProcessorCount)).map { _ in Place() }
         }
 
         func withScratch<Result>(_ body: (EncodingScratch) -> Result) -> Result {
-            let scratch = free.withLock { $0.popLast() } ?? EncodingScratch(normalizer, preTokenizer)
+            let first = Int(UInt(bitPattern: pthread_self().hashValue) % UInt(places.count))
+            let scratch = take(near: first) ?? EncodingScratch(normalizer, preTokenizer)
             defer {
                 scratch.trim()
-                free.withLock { if $0.count < Self.maximumCount { $0.append(scratch) } }
+                keep(scratch, near: first)
             }
             return body(scratch)
+        }
+
+        /// Places that are looked at. Where none of them has a scratch, or room for one, that is made or lost.
+        private static let reach = 4
+
+        private func take(near first: Int) -> EncodingScratch? {
+            for index in first..<first + Self.reach {
+                if let scratch = places[index % places.count].scratch.withLockIfAvailable({ $0.take() }) ?? nil { return scratch }
+            }
+            return nil
+        }
+
+        private func keep(_ scratch: EncodingScratch, near first: Int) {
+            for index in first..<first + Self.reach {
+                let isKept = places[index % places.count].scratch.withLockIfAvailable { kept in
+                    if kept == nil { kept = scratch }
+                    return kept === scratch
+                }
+                if isKept == true { return }
+            }
         }
     }
 }
