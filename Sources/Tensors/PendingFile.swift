@@ -6,6 +6,10 @@ struct PendingFile: ~Copyable {
     private let temporaryPath: String
     private let handle: FileHandle
     private var position: UInt64 = 0
+    /// Written since the last time that all was brought to the disk.
+    private var waitingByteCount = 0
+    /// The disk works while the rest of a large file is made, not all at its end.
+    private static let mostWaitingBytes = 64 << 20
     private var isCommitted = false
 
     init(_ path: String) throws(TensorError) {
@@ -44,6 +48,11 @@ struct PendingFile: ~Copyable {
             }
             try handle.write(contentsOf: bytes)
             position += UInt64(bytes.count)
+            waitingByteCount += bytes.count
+            if waitingByteCount >= Self.mostWaitingBytes {
+                try handle.synchronize()
+                waitingByteCount = 0
+            }
         } catch {
             throw TensorError(.unwritable, file: path, "cannot be written at offset \(offset): \(SystemFault.text(error))")
         }

@@ -29,7 +29,8 @@ struct ChunkReader {
     mutating func next(isAwaited: () -> Bool) throws -> EmbeddingChunk? {
         if let fault { throw fault }
         let start = ContinuousClock().now
-        let lines = try texts.next(chunkSize, isAwaited: isAwaited)
+        // The first chunk is half as large, so that of two that are computed side by side one is in its middle when the other ends.
+        let lines = try texts.next(textCount == 0 ? max(1, chunkSize / 2) : chunkSize, isAwaited: isAwaited)
         guard !lines.isEmpty else { return nil }
         let (prepared, fault) = try embedder.prepareLeading(lines, options: options, number: textCount)
         self.fault = fault
