@@ -26,6 +26,22 @@ import Transformer
         }
     }
 
+    @Test func withoutATokenizerAllIDsAreChosenFrom() async throws {
+        try await TinyModel.withFolder(TinyModel.decoder) { folder in
+            let model = try await LoadedModel(folder, options: ModelOptions())
+            let generator = try Generator(model: model.withoutTokenizer())
+            let result = try generator.generate(ids: [1, 2, 3], options: greedy(40))
+            let session = try model.executor.makeSession()
+            var logits = try session.extend([1, 2, 3])
+            for token in result.tokens {
+                #expect(logits.indices.max { logits[$0] < logits[$1] } == token)
+                logits = try session.extend([Int32(token)])
+            }
+            // Some of these are none of the tokenizer's.
+            #expect(result.tokens.contains { !model.isSampleable($0) })
+        }
+    }
+
     @Test func piecesMakeTheText() async throws {
         try await TinyModel.withFolder(TinyModel.decoder) { folder in
             let generator = try await Generator(folder)

@@ -18,7 +18,7 @@ package struct LoadedModel: Sendable {
     package let weightByteCount: Int
     package let weightType: String
     package let hasHead: Bool
-    package let tokenizer: Tokenizer?
+    package private(set) var tokenizer: Tokenizer?
     package let tokenizerConfiguration: TokenizerConfiguration
     package let generation: GenerationConfiguration
     package let chat: ChatRendering
@@ -95,6 +95,13 @@ extension LoadedModel {
             }
             return small
         }
+    }
+
+    /// The same model that takes and gives token ids only, all of its vocabulary.
+    package func withoutTokenizer() -> LoadedModel {
+        var copy = self
+        copy.tokenizer = nil
+        return copy
     }
 
     /// Ids that may be sampled: those that the tokenizer knows; nil for all where there is no tokenizer.
