@@ -136,7 +136,7 @@ class Shape:
             return (count + unit - 1) // unit
 
         def products(groups, members):
-            """Rows and columns of a block in each product of a layer."""
+            """Rows and columns of a block in each product of a layer: input, output, gated, down."""
             blocks, feeds = members * groups, groups
             for f in range(2, groups if groups > 4 else 0):
                 if groups % f == 0 and I // f <= 1536 and up(up(C, blocks // f), 16) * groups <= up(up(C, members), 16) * f:
@@ -174,10 +174,20 @@ class Shape:
         # Where the exchanges set the speed two blocks share an attention, and rows of the cache are staged if that leaves the ring its length.
         isSmall = layer * weights // 16 <= 48 << 20 and D * cache // 8 <= 256
         pairs = torch.cuda.get_device_capability()[0] == 9 and members % 2 == 0 and members > 2 and isSmall
-        slots, stage = (11 if D == 256 or C > 2048 else 12) * 16384 // size, 256 * D * cache // 8
-        isStaged = pairs and D * cache // 8 % 128 == 0 and slots * size >= stage + 98304
-        if isStaged:
-            slots -= -(-stage // size)
+        # Shared memory beside the ring.
+        heads, shapes = H // groups, products(groups, members)
+        rows, columns = [up(r, 16) * 16 for r, _ in shapes], up(up(C, 32), chunk) * chunk * 32
+        token, sums = 4 * heads * D + 8 * D, 48 * max(rows)
+        vector = 4 * max(up(C, 128) * 128, columns, up(heads * D, 128) * 128, up(shapes[3][1], 128) * 128)
+        isWhole = C % 128 == 0 and columns == C and shapes[3][1] % 128 == 0
+        parts = 32 * heads * (D + 2) + (4 * up(heads * D, 128) * 128 if isWhole else vector)
+        beside = (sums + token if D > 128 else max(sums, 48 * rows[0] + token)) + max(vector, parts) + 8 * D + 24 * self.L + 1024
+        beside += 8 * sum(rows) if weights == 8 else 0
+        warpColumns = up(heads * D, 128) * 16
+        beside += 8 * (128 * (2 if warpColumns <= 32 else warpColumns // 32 + 4 & ~3) + 12) + 128 if pairs else 0
+        stage, left = 256 * D * cache // 8, 232448 - beside
+        isStaged = pairs and D * cache // 8 % 128 == 0 and stage <= min(196608, left) - 98304
+        slots = (min(212992, left) - stage if isStaged else min(196608, left)) // size
         d = dict(C=C, I=I, H=H, G=G, D=D, L=self.L, V=self.V, MEMBERS=members, WEIGHTS=weights, CHUNK=chunk, FLIGHT=flight // size,
                  HEAD_FLIGHT=min(131072 // size, slots), SLOTS=slots, SANDWICH=int(self.gemma), ACTIVATION=2 if self.gemma else 1,
                  SCALE=f"{D ** -0.5}f")

@@ -167,6 +167,15 @@ struct SplitPacket {
     }
 };
 
+// The part of a warp without positions. Its weight is zero, but what lay in its place may be no number.
+APUS_DEVICE void noPart(Shared& shared) {
+    const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (lane < headsPerGroup) shared.attended.most[lane][warp] = nothing, shared.attended.sums[lane][warp] = 0.0f;
+    if constexpr (vectorIsWhole) {
+        for (u32 i = lane * 4; i < groupHeadSize; i += 128) *reinterpret_cast<Float4*>(shared.attended.values[warp] + i) = {0.0f, 0.0f, 0.0f, 0.0f};
+    }
+}
+
 // The block's positions, 16 a warp at a time; the warps' parts go to shared memory.
 // Scores and results have two columns a query head: lane 4 g + q gets head q's, the rounded vector's and the rest's.
 template <Run run>
@@ -179,7 +188,7 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
     int first = span.from + firstTile() * tileRows;
     const bool isIdle = first >= span.to;
     if (!throughRing && isIdle) {
-        if (lane < headsPerGroup) shared.attended.most[lane][warp] = nothing, shared.attended.sums[lane][warp] = 0.0f;
+        noPart(shared);
         return;
     }
     const u64 policy = streamOnce();
@@ -274,7 +283,7 @@ APUS_DEVICE void attend(Shared& shared, const Span& span, CacheTile& tile, const
     }
     else step(first);
     if (throughRing && isIdle) {
-        if (lane < headsPerGroup) shared.attended.most[lane][warp] = nothing, shared.attended.sums[lane][warp] = 0.0f;
+        noPart(shared);
         return;
     }
 #pragma unroll

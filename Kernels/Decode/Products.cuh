@@ -123,7 +123,7 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
     u32 slot = 0, parity = 1, lateSlot = 0, lateParity = 0;  // late: the oldest chunk that may still be on its way
     int flying = 0;
     u32 last = ticks();
-    const auto issue = [&](const u8* source, int limit, bool isPaced, int row = 0, int rows = 0) {
+    const auto issue = [&](const u8* source, int limit, int pace, int row = 0, int rows = 0) {
         for (; flying >= limit; --flying) {
             while (!barrierTry(full + lateSlot * 8, lateParity))
                 if (shared.dead) return false;
@@ -133,14 +133,22 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
         while (!barrierTry(empty + slot * 8, parity))
             if (shared.dead || shared.finished) return false;
         if (shared.dead || shared.finished) return false;
-        if (DECODE_PACE > 0 && isPaced) {
-            while (static_cast<i32>(ticks() - last) < DECODE_PACE) {}
+        if (pieces == 1 && DECODE_PACE > 0 && pace > 0) {
+            while (static_cast<i32>(ticks() - last) < pace) {}
             last = ticks();
         }
         const u32 to = ring + slot * chunkBytes, barrier = full + slot * 8;
         if (rows == 0) {
             barrierExpect(barrier, chunkBytes);
-            loadBytes(to, source, chunkBytes, barrier, policy);
+            if (pieces > 1 && pace > 0) {
+                for (int from = 0; from < chunkBytes; from += pieceBytes) {
+                    while (static_cast<i32>(ticks() - last) < pace) {}
+                    last = ticks();
+                    loadBytes(to + from, source + from, pieceBytes, barrier, policy);
+                }
+            } else {
+                loadBytes(to, source, chunkBytes, barrier, policy);
+            }
         } else {
             const int boxes = ceilDivide(rows, boxRows), tensor = static_cast<int>(reinterpret_cast<u64>(source));
             barrierExpect(barrier, boxes * (boxRows * rowBytes));
@@ -187,16 +195,17 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
                         for (int half = 0; going && half < 2; ++half)
                             for (int row = first; going && row < end && row < first + blockRows; row += chunkRows, ++count)
                                 going = issue(reinterpret_cast<const u8*>(static_cast<u64>(2 * layer + half)),
-                                              count < ringSlots ? DECODE_CACHE_EARLY : DECODE_CACHE_FLIGHT, false, row,
+                                              count < ringSlots ? DECODE_CACHE_EARLY : DECODE_CACHE_FLIGHT, 0, row,
                                               end - row < chunkRows ? end - row : chunkRows);
                 }
-                going = going && issue(source + chunk * chunkBytes, DECODE_FLIGHT, true);
+                const bool isSplit = span.parts > 2 && a.position + step < 512;
+                going = going && issue(source + chunk * chunkBytes, isLong ? longFlight : layerFlight, (isSplit ? DECODE_SPLIT_PACE : DECODE_PACE) / pieces);
             }
             source += static_cast<i64>(blocks) * layerChunks * chunkBytes;
         }
         if (step < a.firstHead) continue;
         source = a.head + static_cast<i64>(blockIdx.x) * headChunks * chunkBytes;
-        for (int chunk = 0; going && chunk < headChunks; ++chunk, source += chunkBytes) going = issue(source, DECODE_HEAD_FLIGHT, false);
+        for (int chunk = 0; going && chunk < headChunks; ++chunk, source += chunkBytes) going = issue(source, DECODE_HEAD_FLIGHT, 0);
     }
     // A block must not end under copies that still write to its shared memory.
     for (; flying > 0; --flying) {

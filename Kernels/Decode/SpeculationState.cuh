@@ -25,10 +25,8 @@ struct Area {
     static constexpr int choiceAt = addedAt + positions * added, lookupAt = choiceAt + positions * blocks, packets = lookupAt + 1;
 };
 
-constexpr int mostRows = Output::paddedRows > Gated::paddedRows ? (Output::paddedRows > Input::paddedRows ? Output::paddedRows : Input::paddedRows)
-                                                                : (Gated::paddedRows > Input::paddedRows ? Gated::paddedRows : Input::paddedRows);
-constexpr int partialFloats = partialStride * mostRows;
-constexpr int wideVectorBytes = Shared::vectorBytes > Down::vectorBytes ? Shared::vectorBytes : Down::vectorBytes;
+constexpr int partialFloats = partialStride * productRows;
+constexpr int wideVectorBytes = larger(larger(Input::vectorBytes, headVectorBytes), Down::vectorBytes);
 // Attention's parts lie where the vectors and the sums of products do, unless a vector has a rest that must stay zero.
 constexpr bool isWholeVector = hidden % 128 == 0 && pairs * feedMembers % 128 == 0;
 constexpr int productBytes = positions * (wideVectorBytes + partialFloats * 4), partBytes = positions * static_cast<int>(sizeof(Parts<warps>));

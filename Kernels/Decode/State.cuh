@@ -23,6 +23,16 @@
 #ifndef DECODE_PACE  // clocks from one chunk of a layer to the next at least, where the exchanges set the speed
 #define DECODE_PACE (DECODE_FLIGHT * chunkBytes <= 32768 ? 800 * chunkBytes / 16384 : 0)
 #endif
+#ifndef DECODE_PIECE  // bytes of a copy of a layer's weights; where a chunk of codes comes in pieces, one more chunk is on its way
+#define DECODE_PIECE (DECODE_STAGE && DECODE_POSITIONS == 1 && DECODE_WEIGHTS == 8 && DECODE_CACHE == 16 && chunkBytes == 16384 ? 4096 : chunkBytes)
+#endif
+#ifndef DECODE_LONG_FLIGHT  // chunks on their way in layers whose cache comes through the ring, behind what is staged
+#define DECODE_LONG_FLIGHT \
+    (DECODE_STAGE && DECODE_POSITIONS == 1 && DECODE_WEIGHTS == 16 && DECODE_FLIGHT * chunkBytes < 49152 ? 49152 / chunkBytes : layerFlight)
+#endif
+#ifndef DECODE_SPLIT_PACE  // clocks from one chunk to the next where up to 512 positions are shared out in a group
+#define DECODE_SPLIT_PACE DECODE_PACE
+#endif
 #ifndef DECODE_CACHE_EARLY  // the same for rows of the cache: for the first of a layer, which come while exchanges are waited for
 #define DECODE_CACHE_BYTES (DECODE_CACHE == 8 ? 32768 : 49152)
 #define DECODE_CACHE_EARLY (DECODE_FLIGHT * chunkBytes < DECODE_CACHE_BYTES ? DECODE_CACHE_BYTES / chunkBytes : DECODE_FLIGHT)
@@ -78,8 +88,10 @@ namespace apus {
 // Few activations from few blocks are looked at as they come; from many, a counter says when.
 constexpr bool gatedHint = feedGroups < groups;
 constexpr int ringSlots = DECODE_SLOTS;
+constexpr int pieces = DECODE_PIECE < chunkBytes ? chunkBytes / (DECODE_PIECE) : 1, pieceBytes = chunkBytes / pieces;
+constexpr int layerFlight = DECODE_FLIGHT + (pieces > 1 ? 1 : 0), longFlight = DECODE_LONG_FLIGHT;
 constexpr bool hasRing = DECODE_RING;
-static_assert(!hasRing || (DECODE_FLIGHT <= ringSlots && DECODE_HEAD_FLIGHT <= ringSlots), "a slot is waited for before it is filled again");
+static_assert(!hasRing || (layerFlight <= ringSlots && longFlight <= ringSlots && DECODE_HEAD_FLIGHT <= ringSlots), "a slot is waited for before it is filled again");
 // With a ring a third warpgroup holds the producer; it hands its registers to the consumers.
 constexpr int threads = consumers + (hasRing ? 128 : 0);
 
@@ -152,15 +164,35 @@ struct Pair {
     u32 turns[count];
 };
 
-struct alignas(128) Shared {
-    alignas(8) u64 full[ringSlots], empty[ringSlots];
-    alignas(16) float partial[!isPlain ? 1 : partialStride * (Output::paddedRows > Gated::paddedRows
-                                                   ? (Output::paddedRows > Input::paddedRows ? Output::paddedRows : Input::paddedRows)
-                                                   : (Gated::paddedRows > Input::paddedRows ? Gated::paddedRows : Input::paddedRows))];
+constexpr __host__ __device__ int larger(int a, int b) { return a > b ? a : b; }
+constexpr int productRows = larger(larger(Input::paddedRows, Output::paddedRows), Gated::paddedRows);
+static_assert(Down::paddedRows <= productRows, "the sums of down's rows have room");
+constexpr int vectorBytes = larger(larger(Input::vectorBytes, headVectorBytes), larger(Output::vectorBytes, Down::vectorBytes));
+// Whether every vector fills its product's columns. Where one does not, the zeros behind it have to stay.
+constexpr bool vectorIsWhole = hidden % 128 == 0 && headBlocks * 32 == hidden && pairs * feedMembers % 128 == 0;
+
+// A product's sums [row, warp], and what an attention keeps of its token.
+template <bool isApart> struct Sums {
+    alignas(16) float partial[isPlain ? productRows * partialStride : 1];
     alignas(16) u16 queries[isPlain ? headsPerGroup : 1][2][headSize];  // of this token, after norm and rope: in bf16, and what that lost
     alignas(16) CacheElement key[keptElements], value[keptElements];  // as the cache gets them
     alignas(16) CacheElement lastKey[isPlain ? headSize : 8], lastValue[isPlain ? headSize : 8];  // of the token before
-    Parts<isPlain ? warps : 1> attended;
+};
+// The same where the token's vectors lie behind the sums of the input product, in place of the sums of later ones.
+template <> struct Sums<false> {
+    union {
+        alignas(16) float partial[isPlain ? productRows * partialStride : 1];
+        struct {
+            alignas(16) float inputSums[isPlain ? Input::paddedRows * partialStride : 1];
+            alignas(16) u16 queries[isPlain ? headsPerGroup : 1][2][headSize];
+            alignas(16) CacheElement key[keptElements], value[keptElements];
+            alignas(16) CacheElement lastKey[isPlain ? headSize : 8], lastValue[isPlain ? headSize : 8];
+        };
+    };
+};
+
+struct alignas(128) Shared : Sums<(headSize > 128)> {
+    alignas(8) u64 full[ringSlots], empty[ringSlots];
     float factors[2][hasCodes ? layerScales : 1];  // of the rows' E4M3 codes, of even and of odd layers
     alignas(16) float squares[DECODE_SANDWICH ? 2 : 1][warps];  // of the stream; of a branch that has a norm of its own
     Float2 rope[ropeKinds][isPlain ? headSize / 2 : 1];  // cosine, sine
@@ -172,9 +204,14 @@ struct alignas(128) Shared {
     volatile int finished;
     volatile int stepsDone;
     int token, stopped;
-    static constexpr int vectorBytes = Input::vectorBytes > headVectorBytes ? Input::vectorBytes : headVectorBytes;
-    static constexpr int otherBytes = Output::vectorBytes > Down::vectorBytes ? Output::vectorBytes : Down::vectorBytes;
-    alignas(16) u8 vector[!isPlain ? 16 : vectorBytes > otherBytes ? vectorBytes : otherBytes];  // B operands
+    // B operands. During an attention only the columns that it will be multiplied by; behind them the warps' parts of it.
+    union {
+        alignas(16) u8 vector[isPlain ? vectorBytes : 16];
+        struct {
+            alignas(16) u8 attendedColumns[!isPlain ? 16 : vectorIsWhole ? Output::vectorBytes : vectorBytes];
+            Parts<isPlain ? warps : 1> attended;
+        };
+    };
     Pair pair;
     u64 staged, unstaged;  // barriers of Stage.cuh
 };

@@ -106,7 +106,8 @@ package struct DecodePlan: Sendable, Hashable {
         let stage = rowByteCount % 128 == 0 ? 2 * 128 * rowByteCount : .max
         let room = positions > 1 ? sharedByteLimit - plainBound - Self.pairByteBound(spec, groups: groups) : left
         isStaged = hasPairs && stage <= min(196_608, room) - Self.leastStagedRing
-        ringSlots = hasRing ? (min(196_608, left) - (isStaged && positions == 1 ? stage : 0)) / chunkByteCount : 0
+        let staged = isStaged && positions == 1 ? stage : 0
+        ringSlots = hasRing ? (min(staged > 0 ? 212_992 : 196_608, left) - staged) / chunkByteCount : 0
         guard !hasRing || ringSlots >= 4 else {
             throw TransformerError(.unsupportedModel, "shared memory of \(sharedByteLimit) bytes a block holds no ring of weights")
         }
@@ -184,18 +185,26 @@ package struct DecodePlan: Sendable, Hashable {
         return warps * (32 * floats * 4 + 12) + 128
     }
 
-    /// No less than the shared memory of a block beside the ring, in bytes; the kernel's own figure is read from its module.
+    /// `Shared` of State.cuh, member by member, but for the pair; the kernel's own figure is read from its module.
     private static func sharedByteBound(_ spec: TransformerSpec, groups g: Int, members: Int, format: DecodeWeightFormat) -> Int {
-        func padded(_ size: Int, _ unit: Int) -> Int { (size + unit - 1) / unit * unit }
-        let (c, d) = (spec.hiddenSize, spec.headDimension)
-        let groupHead = spec.queryHeads / g * d
-        let pairs = (spec.intermediateSize / g + members - 1) / members
-        // Rows of output come in whole units, G at most; of down's columns a warp has 12 blocks at most where the kernel chooses.
-        let rows = max((c + members - 1) / members + g, 2 * padded(pairs, 8), (groupHead + 2 * d) / members)
-        let vector = max(padded(c, 128), padded(groupHead, 128), padded(pairs * members, 128), g > 2 ? 13 * 128 : 0) * 4
-        let layers = spec.layers.count * 24
-        let factors = format == .bfloat16 ? 0 : 8 * 4 * padded(rows, 16)
-        return 12 * padded(rows, 16) * 4 + 4 * groupHead + 4 * d + (8 * groupHead + 1024) * 4 + 16 * d + vector + layers + factors + 2048
+        func divided(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
+        func padded(_ count: Int, _ unit: Int) -> Int { divided(count, unit) * unit }
+        let (c, d, heads) = (spec.hiddenSize, spec.headDimension, spec.queryHeads / g)
+        let feeds = feedGroups(spec, groups: g, members: members)
+        let feedMembers = members * g / feeds
+        let pairs = divided(spec.intermediateSize / feeds, feedMembers)
+        let unitRows = divided(c, feedMembers)
+        let (input, output) = (padded((heads + 2) * d / members, 16), padded(g / feeds * unitRows, 16))
+        let (gated, down) = (2 * padded(pairs, 8), padded(unitRows, 16))
+        // Later products' sums lie where the token's vectors were, but for the largest heads.
+        let sums = 48 * max(input, output, gated, down), token = 4 * heads * d + 8 * d
+        // Behind the columns of output's vector lie the warps' parts, in place of the other vectors where these have no zeros to keep.
+        let headColumns = padded(divided(c, 32), chunkFragments(spec, groups: g, members: members, format: format)) * 32
+        let vector = 4 * [c, heads * d, pairs * feedMembers].reduce(headColumns) { max($0, padded($1, 128)) }
+        let isWhole = c % 128 == 0 && headColumns == c && pairs * feedMembers % 128 == 0
+        let parts = warps * 4 * heads * (d + 2) + (isWhole ? 4 * padded(heads * d, 128) : vector)
+        let factors = format == .bfloat16 ? 0 : 8 * (input + output + gated + down)
+        return (d > 128 ? sums + token : max(sums, 48 * input + token)) + max(vector, parts) + 8 * d + 24 * spec.layers.count + factors + 1024
     }
 }
 
