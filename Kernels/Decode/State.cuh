@@ -88,7 +88,7 @@ namespace apus {
 // Few activations from few blocks are looked at as they come; from many, a counter says when.
 constexpr bool gatedHint = feedGroups < groups;
 constexpr int ringSlots = DECODE_SLOTS;
-constexpr int pieces = DECODE_PIECE < chunkBytes ? chunkBytes / (DECODE_PIECE) : 1, pieceBytes = chunkBytes / pieces;
+constexpr int pieces = DECODE_PACE > 0 && DECODE_PIECE < chunkBytes ? chunkBytes / (DECODE_PIECE) : 1, pieceBytes = chunkBytes / pieces;
 constexpr int layerFlight = DECODE_FLIGHT + (pieces > 1 ? 1 : 0), longFlight = DECODE_LONG_FLIGHT;
 constexpr bool hasRing = DECODE_RING;
 static_assert(!hasRing || (layerFlight <= ringSlots && longFlight <= ringSlots && DECODE_HEAD_FLIGHT <= ringSlots), "a slot is waited for before it is filled again");
