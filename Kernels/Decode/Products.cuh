@@ -199,7 +199,8 @@ APUS_DEVICE void produce(Shared& shared, const Arguments& a, const TensorMap& ma
                                               end - row < chunkRows ? end - row : chunkRows);
                 }
                 const bool isSplit = span.parts > 2 && a.position + step < 512;
-                going = going && issue(source + chunk * chunkBytes, isLong ? longFlight : layerFlight, (isSplit ? DECODE_SPLIT_PACE : DECODE_PACE) / pieces);
+                const int pace = pieces > 1 && !isLong ? DECODE_PIECE_PACE : isSplit ? DECODE_SPLIT_PACE : DECODE_PACE;
+                going = going && issue(source + chunk * chunkBytes, isLong ? longFlight : layerFlight, pace / pieces);
             }
             source += static_cast<i64>(blocks) * layerChunks * chunkBytes;
         }

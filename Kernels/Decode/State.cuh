@@ -31,7 +31,10 @@
     (DECODE_STAGE && DECODE_POSITIONS == 1 && DECODE_WEIGHTS == 16 && DECODE_FLIGHT * chunkBytes < 49152 ? 49152 / chunkBytes : layerFlight)
 #endif
 #ifndef DECODE_SPLIT_PACE  // clocks from one chunk to the next where up to 512 positions are shared out in a group
-#define DECODE_SPLIT_PACE DECODE_PACE
+#define DECODE_SPLIT_PACE (DECODE_STAGE && DECODE_POSITIONS == 1 && DECODE_WEIGHTS == 16 && DECODE_CACHE == 16 && DECODE_PACE == 800 ? 925 : DECODE_PACE)
+#endif
+#ifndef DECODE_PIECE_PACE  // the same for chunks in pieces, but where the cache comes through the ring
+#define DECODE_PIECE_PACE (DECODE_PACE * 3 / 2)
 #endif
 #ifndef DECODE_CACHE_EARLY  // the same for rows of the cache: for the first of a layer, which come while exchanges are waited for
 #define DECODE_CACHE_BYTES (DECODE_CACHE == 8 ? 32768 : 49152)
@@ -77,7 +80,7 @@
 #define DECODE_LIMIT 2000000000u
 #endif
 #ifndef DECODE_EARLY  // arrivals that a reader of all blocks' packets does not wait for
-#define DECODE_EARLY 16
+#define DECODE_EARLY (DECODE_STAGE && DECODE_POSITIONS == 1 && blocks >= 128 ? 32 : 16)
 #endif
 #ifndef DECODE_GATED_EARLY  // the same for a reader of activations, where these have a counter
 #define DECODE_GATED_EARLY 8
