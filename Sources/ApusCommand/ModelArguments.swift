@@ -6,7 +6,7 @@ public import Transformer
 
 /// Which model; commands that read no weights take nothing else of it.
 struct ModelName: ParsableArguments {
-    @Argument(help: "A model folder or hub name; the bundled demonstration model when left out.")
+    @Argument(help: "A model folder or hub name; when left out the bundled demonstration model, of bench decode the preset.")
     var model: String?
 }
 
