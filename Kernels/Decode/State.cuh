@@ -28,7 +28,7 @@
 #endif
 #ifndef DECODE_LONG_FLIGHT  // chunks on their way in layers whose cache comes through the ring, behind what is staged
 #define DECODE_LONG_FLIGHT \
-    (DECODE_STAGE && DECODE_POSITIONS == 1 && DECODE_WEIGHTS == 16 && DECODE_FLIGHT * chunkBytes < 49152 ? 49152 / chunkBytes : layerFlight)
+    (DECODE_STAGE && DECODE_POSITIONS == 1 && DECODE_WEIGHTS == 16 && DECODE_FLIGHT * chunkBytes < 49152 ? withinRing(49152 / chunkBytes) : layerFlight)
 #endif
 #ifndef DECODE_SPLIT_PACE  // clocks from one chunk to the next where up to 512 positions are shared out in a group
 #define DECODE_SPLIT_PACE (DECODE_STAGE && DECODE_POSITIONS == 1 && DECODE_WEIGHTS == 16 && DECODE_CACHE == 16 && DECODE_PACE == 800 ? 925 : DECODE_PACE)
@@ -38,10 +38,10 @@
 #endif
 #ifndef DECODE_CACHE_EARLY  // the same for rows of the cache: for the first of a layer, which come while exchanges are waited for
 #define DECODE_CACHE_BYTES (DECODE_CACHE == 8 ? 32768 : 49152)
-#define DECODE_CACHE_EARLY (DECODE_FLIGHT * chunkBytes < DECODE_CACHE_BYTES ? DECODE_CACHE_BYTES / chunkBytes : DECODE_FLIGHT)
+#define DECODE_CACHE_EARLY (DECODE_FLIGHT * chunkBytes < DECODE_CACHE_BYTES ? withinRing(DECODE_CACHE_BYTES / chunkBytes) : DECODE_FLIGHT)
 #endif
 #ifndef DECODE_CACHE_FLIGHT  // and for those behind them
-#define DECODE_CACHE_FLIGHT (65536 / chunkBytes)
+#define DECODE_CACHE_FLIGHT withinRing(65536 / chunkBytes)
 #endif
 #ifndef DECODE_HEAD_FLIGHT
 #define DECODE_HEAD_FLIGHT 8
@@ -91,6 +91,7 @@ namespace apus {
 // Few activations from few blocks are looked at as they come; from many, a counter says when.
 constexpr bool gatedHint = feedGroups < groups;
 constexpr int ringSlots = DECODE_SLOTS;
+constexpr __host__ __device__ int withinRing(int chunks) { return chunks < ringSlots ? chunks : ringSlots; }
 constexpr int pieces = DECODE_PACE > 0 && DECODE_PIECE < chunkBytes ? chunkBytes / (DECODE_PIECE) : 1, pieceBytes = chunkBytes / pieces;
 constexpr int layerFlight = DECODE_FLIGHT + (pieces > 1 ? 1 : 0), longFlight = DECODE_LONG_FLIGHT;
 constexpr bool hasRing = DECODE_RING;

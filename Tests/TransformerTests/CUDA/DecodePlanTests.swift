@@ -15,7 +15,7 @@ import Transformer
         var testDescription: String { name }
     }
 
-    private static func spec(
+    static func spec(
         _ hidden: Int, _ intermediate: Int, heads: (Int, Int, Int), layers: Int, vocabulary: Int, isGemma: Bool = false
     ) -> TransformerSpec {
         let long = TransformerSpec.LayerSpec(window: nil, rope: .init(base: 1_000_000))

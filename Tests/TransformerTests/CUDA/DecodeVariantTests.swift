@@ -38,6 +38,26 @@ import Transformer
         }
     }
 
+    /// Chunks of 8 KB, and a ring that holds fewer of them than are on their way elsewhere. What the kernel asserts of its sizes is compiled without
+    /// the kernel, which would take minutes.
+    @Test(.enabled(if: compiler != nil, "needs NVRTC: name libnvrtc in APUS_NVRTC"))
+    func aShortRingOfSmallChunksCompiles() throws {
+        let spec = DecodePlanTests.spec(672, 4928, heads: (8, 4, 256), layers: 23, vocabulary: 262_144)
+        let plan = try DecodePlan(spec, multiprocessors: 132, sharedByteLimit: 232_448, hasRing: true, format: .float8, positions: 4)
+        #expect(plan.chunkByteCount == 8192 && plan.ringSlots < 8)
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("apus-kernels-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        var texts = ["Decode/Sizes.cu": "#include \"Decode/Attention.cuh\"\nextern \"C\" __global__ void sizes() {}\n"]
+        for path in KernelLibrary.embeddedPaths { texts[path] = KernelLibrary.embedded.text(path) }
+        for (path, text) in texts {
+            let file = folder.appendingPathComponent(path)
+            try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data(text.utf8).write(to: file)
+        }
+        let compiler = try Compiler(environment: Environment(Self.variables.merging(["APUS_KERNELS": folder.path]) { $1 }))
+        _ = try compiler.compile("Decode/Sizes.cu", constants: plan.constants, for: Architecture("sm_90a"))
+    }
+
     @Test(.enabled(if: compiler != nil, "needs NVRTC: name libnvrtc in APUS_NVRTC"))
     func theGraphsKernelsCompile() throws {
         let compiler = try #require(Self.compiler)
