@@ -28,7 +28,7 @@ struct TextReader {
     mutating func next(_ count: Int, isAwaited: () -> Bool) throws -> [String] {
         if let fault { throw fault }
         let read = takeLines(count, isAwaited: isAwaited)
-        // On all processors: one reads JSON more slowly than several GPUs compute it.
+        // On all processors, as the tokenising behind it: several GPUs wait for what one does.
         let (isPlainText, name) = (isPlainText, lines.name)
         let parsed = read.concurrentMap { line in Result { try line.text(isPlainText: isPlainText, file: name) } }
         var texts: [String] = []
